@@ -5,6 +5,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,16 @@ def _no_wait():
 
     # After a stream, datasets waits 5 seconds for Arrow's threads: https://github.com/apache/arrow/issues/45214
     config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
+
+
+@pytest.fixture(scope="module")
+def few_resamples():
+    """How sure figures are is nothing that these tests hold."""
+    from tellsign.training.evaluation.metrics import bootstrap
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tellsign.training.evaluation.metrics.bootstrap", partial(bootstrap, resamples=20))
+        yield
 
 
 @pytest.fixture(autouse=True)

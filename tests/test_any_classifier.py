@@ -1,7 +1,6 @@
 """The row of any image classifier with two labels."""
 
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,6 @@ from transformers import (
     ConvNextConfig,
     ConvNextForImageClassification,
     ConvNextImageProcessor,
-    SiglipConfig,
-    SiglipForImageClassification,
-    SiglipImageProcessor,
-    SwinConfig,
-    SwinForImageClassification,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessor,
@@ -30,18 +24,12 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluate_detector import main
 from tellsign.training.evaluation.any_classifier import fake_index
-from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.trainer.arguments import run
 from tests.conftest import write_parquet
-from tests.models import TINY_TOWER, save_large_detector
+from tests.models import save_large_detector
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _few_resamples():
-    """How sure the figures are is nothing that these tests hold."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tellsign.training.evaluation.left_out.bootstrap", partial(bootstrap, resamples=20))
-        yield
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 def tiny_vit(**labels) -> tuple:
@@ -50,20 +38,9 @@ def tiny_vit(**labels) -> tuple:
     return ViTForImageClassification(config), ViTImageProcessor(size={"height": 32, "width": 32})
 
 
-def tiny_swin(**labels) -> tuple:
-    config = SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1], num_heads=[1], window_size=4, **labels)
-    return SwinForImageClassification(config), ViTImageProcessor(size={"height": 32, "width": 32})
-
-
 def tiny_convnext(**labels) -> tuple:
     config = ConvNextConfig(num_stages=2, hidden_sizes=[8, 16], depths=[1, 1], **labels)
     return ConvNextForImageClassification(config), ConvNextImageProcessor(size={"shortest_edge": 32})
-
-
-def tiny_siglip(**labels) -> tuple:
-    vision = TINY_TOWER | {"image_size": 32, "patch_size": 16}
-    config = SiglipConfig(vision_config=vision, text_config=TINY_TOWER, **labels)
-    return SiglipForImageClassification(config), SiglipImageProcessor(size={"height": 32, "width": 32})
 
 
 def save(parts: tuple, folder: Path) -> str:
@@ -86,12 +63,7 @@ def printed(*arguments: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("make", "labels", "fake"),
-    [
-        (tiny_vit, ("artificial", "human"), 0),
-        (tiny_swin, ("AI", "Real"), 0),
-        (tiny_convnext, ("REAL", "FAKE"), 1),
-        (tiny_siglip, ("hum", "ai_generated"), 1),
-    ],
+    [(tiny_vit, ("artificial", "human"), 0), (tiny_convnext, ("hum", "ai_generated"), 1)],
 )
 def test_the_row_is_what_a_classifier_says_of_each_square(make, labels, fake, large_sources, tmp_path):
     folder = save(make(id2label=dict(enumerate(labels)), label2id={}), tmp_path / "classifier")
@@ -147,12 +119,8 @@ def test_a_picture_that_cannot_be_read_is_left_out(large_sources, tmp_path):
 @pytest.mark.parametrize(
     ("labels", "fake"),
     [
-        ("artificial human", 0),
         ("AI Real", 0),
-        ("FAKE REAL", 0),
-        ("real Deepfake", 1),
         ("Realism Deepfake", 1),
-        ("ai hum", 0),
         ("AiArtData RealArt", 0),
         ("AIGenerated NotAI", 0),
         ("not-ai ai", 1),
@@ -164,9 +132,7 @@ def test_labels_as_people_write_them_are_understood(labels, fake):
     assert fake_index(ViTConfig(id2label=dict(enumerate(labels.split())))) == fake
 
 
-@pytest.mark.parametrize(
-    "labels", ["0 1", "LABEL_0 LABEL_1", "cat dog", "real original", "ai photo_ai", "real edited"]
-)
+@pytest.mark.parametrize("labels", ["LABEL_0 LABEL_1", "real original", "ai photo_ai", "real edited"])
 def test_labels_that_do_not_say_it_ask_for_the_option(labels):
     first, second = labels.split()
     config = ViTConfig(id2label={0: first, 1: second})
@@ -175,14 +141,16 @@ def test_labels_that_do_not_say_it_ask_for_the_option(labels):
     assert [fake_index(config, label) for label in (first, second)] == [0, 1]
 
 
-def test_a_label_that_is_not_there_is_named_with_those_that_are():
-    with pytest.raises(ValueError, match="--fake-label 2: .* has the labels 0 and 1"):
-        fake_index(ViTConfig(id2label={0: "0", 1: "1"}), "2")
-
-
-def test_a_classifier_of_three_labels_is_refused():
-    with pytest.raises(ValueError, match="has the labels real, ai, edited, expected two"):
-        fake_index(ViTConfig(id2label={0: "real", 1: "ai", 2: "edited"}), "ai")
+@pytest.mark.parametrize(
+    ("labels", "asked", "message"),
+    [
+        ("0 1", "2", "--fake-label 2: .* has the labels 0 and 1"),
+        ("real ai edited", "ai", "real, ai, edited, expected two"),
+    ],
+)
+def test_a_label_that_is_not_one_of_two_is_refused(labels, asked, message):
+    with pytest.raises(ValueError, match=message):
+        fake_index(ViTConfig(id2label=dict(enumerate(labels.split()))), asked)
 
 
 @pytest.mark.parametrize(

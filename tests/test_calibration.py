@@ -60,7 +60,7 @@ def draw(count: int, separation: float, seed: int) -> tuple[np.ndarray, np.ndarr
     return labels, 1 / (1 + np.exp(-separation * scores))
 
 
-@pytest.mark.parametrize("separation", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("separation", [1.0, 4.0])
 def test_promised_error_rates_hold_on_average_on_new_images(separation):
     called_fake, wrong = [], []
     for seed in range(100):
@@ -74,31 +74,18 @@ def test_promised_error_rates_hold_on_average_on_new_images(separation):
     assert np.mean(wrong) <= 0.055
 
 
-def test_the_promise_on_real_images_holds_in_each_group():
-    called_fake = []
+def test_promises_hold_in_each_group():
+    called_fake, wrong = [], []
     for seed in range(60):
-        (labels, probabilities), (hard_labels, hard) = draw(1500, 4.0, seed), draw(300, 4.0, 100 + seed)
-        hard = 1 / (1 + (1 - hard) / hard * np.exp(-2))  # of a camera whose images look more fake than they are
-        groups = np.repeat([3, 5], [len(labels), len(hard)])
-        images = np.concatenate([labels, hard_labels]), np.concatenate([probabilities, hard])
-        new_labels, new = draw(2000, 4.0, 1000 + seed)
-        new = 1 / (1 + (1 - new) / new * np.exp(-2))
-        for given in (groups, None):
-            high = fit_thresholds(*images, given)[1]
-            called_fake.append((new[new_labels == 0] > high).mean())
-    assert np.mean(called_fake[::2]) <= 0.0105 and np.mean(called_fake[1::2]) > 0.015
-
-
-def test_errors_are_as_rare_as_wanted_in_each_group():
-    wrong = []
-    for seed in range(30):
-        (labels, probabilities), (hard_labels, hard) = draw(2000, 6.0, seed), draw(500, 2.0, 100 + seed)
+        (labels, probabilities), (hard_labels, hard) = draw(1500, 6.0, seed), draw(400, 2.0, 100 + seed)
         groups = np.repeat([3, 5], [len(labels), len(hard)])
         images = np.concatenate([labels, hard_labels]), np.concatenate([probabilities, hard])
         new_labels, new = draw(2000, 2.0, 1000 + seed)
         for given in (groups, None):
-            low, _ = fit_thresholds(*images, given)
+            low, high = fit_thresholds(*images, given)
+            called_fake.append((new[new_labels == 0] > high).mean())
             wrong.append(np.mean(new_labels[new < low] == 1) if (new < low).any() else 0.0)
+    assert np.mean(called_fake[::2]) <= 0.0105 and np.mean(called_fake[1::2]) > 0.015
     assert np.mean(wrong[::2]) <= 0.055 and np.mean(wrong[1::2]) > 0.1
 
 
@@ -124,11 +111,6 @@ def test_a_group_with_too_few_real_images_calls_nothing_fake(warned):
     assert f"group 7 has {(labels[3900:] == 0).sum()} real validation images" in warned.text
 
 
-def by_hand(count: int, total: int) -> float:
-    """The share that conformal prediction expects of the next one."""
-    return (count + 1) / (total + 1)
-
-
 @pytest.fixture
 def left_out() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels, probabilities and kinds of 1000 pictures; artwork looks more fake than photographs."""
@@ -140,12 +122,9 @@ def left_out() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def keeps(kinds, probabilities, high: float, promise: Promise) -> bool:
-    accused = probabilities > high
-    photographs, others = kinds == "photo", kinds == "artwork"
-    return (
-        by_hand(accused[photographs].sum(), photographs.sum()) <= promise.photographs_accused
-        and by_hand(accused[others].sum(), others.sum()) <= promise.others_accused
-    )
+    # The shares that conformal prediction expects of the next ones.
+    accused = [np.append(probabilities[kinds == kind] > high, True).mean() for kind in ("photo", "artwork")]
+    return accused[0] <= promise.photographs_accused and accused[1] <= promise.others_accused
 
 
 def is_right(labels, probabilities, low: float, promise: Promise) -> bool:
@@ -175,14 +154,6 @@ def test_promised_shares_hold_on_average_on_new_pictures():
         _, high = fit_promised_thresholds(labels, probabilities, np.where(labels, "", "photo"))
         accused.append(1 - high)  # of new photographs, which are uniform
     assert np.mean(accused) == pytest.approx(0.02, abs=0.005) and np.mean(accused) <= 0.021
-
-
-def test_the_balanced_point_withholds_less(left_out):
-    labels, probabilities, kinds = left_out
-    (low, high), (lower, higher) = (
-        fit_promised_thresholds(labels, probabilities, kinds, PROMISES[name]) for name in ("balanced", "cautious")
-    )
-    assert lower <= low <= high < higher
 
 
 def test_few_others_accused_move_the_threshold_up(left_out):

@@ -9,6 +9,7 @@ from PIL import Image
 from tellsign.modeling import addresses
 from tellsign.training import collect
 from tellsign.training.data.large_pictures import load_large_pictures
+from tests.conftest import encode
 from tests.mirror_server import STALL, Mirror
 
 
@@ -93,39 +94,24 @@ def test_a_killed_command_leaves_no_half_file(rows, mirror, tmp_path, monkeypatc
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_what_is_gone_is_listed(rows, first, mirror, tmp_path):
-    del mirror.files[first]
-    assert left_out(rows, tmp_path, mirror) == "404 Not Found"
-
-
-def test_another_picture_is_listed(rows, first, mirror, tmp_path):
-    with Image.open("examples/photo_cat.jpg") as cat:
-        cat.save(content := io.BytesIO(), "JPEG")
-    mirror.files[first] = content.getvalue()
-    assert "another picture" in left_out(rows, tmp_path, mirror)
-
-
-def test_a_page_in_place_of_a_picture_is_listed(rows, first, mirror, tmp_path):
-    mirror.files[first] = b"<!DOCTYPE html><title>Sign in</title>"
-    assert left_out(rows, tmp_path, mirror).startswith("the file: not an image")
-
-
-def test_half_a_picture_is_listed(rows, first, mirror, tmp_path):
-    mirror.files[first] = mirror.files[first][:2000]
-    assert "truncated" in left_out(rows, tmp_path, mirror)
-
-
-def test_a_huge_file_is_listed(rows, first, mirror, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda content: None, "404 Not Found"),
+        (lambda content: encode(np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)), "another picture"),
+        (lambda content: b"<!DOCTYPE html><title>Sign in</title>", "the file: not an image"),
+        (lambda content: content[:2000], "truncated"),
+        (lambda content: content + bytes(10**6), "MiB"),
+        (lambda content: encode(np.zeros((500, 500), np.uint8), "PNG"), "more than 100,000 pixels"),
+    ],
+    ids=["gone", "another one", "a page", "half of it", "huge", "too many pixels"],
+)
+def test_what_is_not_the_picture_is_listed(rows, first, mirror, tmp_path, monkeypatch, change, reason):
     monkeypatch.setattr(addresses, "MAX_DOWNLOAD", 10**6)
-    mirror.files[first] += bytes(10**6)
-    assert "MiB" in left_out(rows, tmp_path, mirror)
-
-
-def test_a_picture_of_too_many_pixels_is_listed(rows, first, mirror, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
-    Image.new("L", (500, 500)).save(content := io.BytesIO(), "PNG")
-    mirror.files[first] = content.getvalue()
-    assert "more than 100,000 pixels" in left_out(rows, tmp_path, mirror)
+    if (content := change(mirror.files.pop(first))) is not None:
+        mirror.files[first] = content
+    assert reason in left_out(rows, tmp_path, mirror)
 
 
 def test_a_server_that_stalls_costs_one_picture(rows, first, mirror, tmp_path, monkeypatch):

@@ -14,15 +14,6 @@ from tests.conftest import encode, write_parquet
 from tests.models import LARGE_PROCESSOR
 
 
-def test_missing_images_are_left_out(tmp_path, synthetic_rows):
-    images = [{"bytes": synthetic_rows["image"][0], "path": None}, None, {"bytes": None, "path": "gone.jpg"}]
-    decoded = DecodedImages(
-        load_sources(write_parquet(tmp_path / "a.parquet", image=images, label=["real", "fake", "fake"]), "train"),
-        WaveFreqImageProcessor(),
-    )
-    assert decoded.rows.tolist() == [0]
-
-
 def test_an_image_in_the_common_encoding_is_decoded_as_it_is(synthetic_rows):
     content = synthetic_rows["image"][1]
     with Image.open(io.BytesIO(content)) as image:
@@ -42,16 +33,14 @@ def test_any_other_encoding_is_brought_to_the_common_one(options):
 def test_a_broken_image_is_left_out_with_a_warning_naming_it(tmp_path, synthetic_rows, monkeypatch):
     warned = Mock()
     monkeypatch.setattr(data.logger, "warning", warned)
-    images = [synthetic_rows["image"][0], b"broken", synthetic_rows["image"][1]]
-    dataset = load_sources(
-        write_parquet(tmp_path / "a.parquet", image=images, label=["real", "fake", "fake"]), "train"
-    )
-    decoded = DecodedImages(dataset, WaveFreqImageProcessor())
-    assert len(decoded) == 2
-    assert decoded.rows.tolist() == [0, 2]
-    assert decoded.labels.tolist() == [0, 1]
-    (warning,) = [call.args[0] for call in warned.call_args_list]
+    contents = [synthetic_rows["image"][0], b"broken", synthetic_rows["image"][1]]
+    images = [*({"bytes": content, "path": None} for content in contents), None, {"bytes": None, "path": "gone.jpg"}]
+    path = write_parquet(tmp_path / "a.parquet", image=images, label=["real"] + 4 * ["fake"])
+    decoded = DecodedImages(dataset := load_sources(path, "train"), WaveFreqImageProcessor())
+    assert decoded.rows.tolist() == [0, 2] and decoded.labels.tolist() == [0, 1]
+    warning, *missing = [call.args[0] for call in warned.call_args_list]
     assert warning.startswith("Left out: row 1") and "not an image" in warning
+    assert missing == ["Left out: row 3: there is no image", "Left out: gone.jpg: there is no image"]
     with pytest.raises(ValueError, match="none of the 1 images can be read"):
         DecodedImages(dataset.select([1]), WaveFreqImageProcessor())
 

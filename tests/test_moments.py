@@ -52,14 +52,7 @@ def test_the_ratio_of_a_part_does_not_depend_on_the_shape(shape):
     assert kstest(drawn, "uniform", (-1, 2)).pvalue > 0.01
 
 
-def test_the_same_seed_cuts_every_shape_to_the_same_ratio():
-    for seed in range(200):
-        sizes = [random_part(Image.new("L", shape), np.random.default_rng(seed)).size for shape in SHAPES]
-        ratios = [width / height for width, height in sizes]
-        assert ratios == pytest.approx([ratios[0]] * len(ratios), abs=0.01)
-
-
-@pytest.mark.parametrize("shape", [*SHAPES, (64, 2000)])
+@pytest.mark.parametrize("shape", [(600, 272), (64, 2000)])
 def test_a_part_is_the_largest_of_its_ratio_anywhere(shape):
     columns, rows = np.meshgrid(np.arange(shape[0], dtype=np.int32), np.arange(shape[1], dtype=np.int32))
     places = Image.fromarray(10_000 * rows + columns)
@@ -73,20 +66,16 @@ def test_a_part_is_the_largest_of_its_ratio_anywhere(shape):
     assert len(corners) > 20
 
 
-def test_a_whole_is_its_middle_square_or_a_random_part():
+def test_a_whole_is_a_square_all_of_it_or_a_random_part():
     content = encode(noise(120, 90))
     image = load_image(content)
     middle = np.asarray(image)[:, 15:105]
     assert np.array_equal(np.asarray(whole_as_seen(content, None, 0)), middle)
+    assert np.array_equal(np.asarray(whole_as_seen(content, SQUEEZED, 0)), np.asarray(image))
     first, again = (np.asarray(whole_as_seen(content, 3, 5)) for _ in range(2))
     assert np.array_equal(first, again)
     others = [np.asarray(whole_as_seen(content, *seeds)) for seeds in ((4, 5), (3, 6))]
     assert not any(np.array_equal(first, other) for other in others)
-
-
-def test_a_squeezed_whole_keeps_its_shape():
-    content = encode(noise(120, 90))
-    assert np.array_equal(np.asarray(whole_as_seen(content, SQUEEZED, 0)), np.asarray(load_image(content)))
 
 
 def test_a_small_copy_is_made_of_larger_pictures_alone():
@@ -189,11 +178,6 @@ def test_a_picture_and_its_cut_are_joined(joined):
     assert joined.columns["label"].tolist() == [1, 1, 0, 0]
     assert joined.whole_rows.tolist() == [1, -1, 0, 2] and joined.cut_rows.tolist() == [0, 1, -1, -1]
     assert joined.complete.tolist() == [0]
-
-
-def test_without_cuts_the_pictures_are_cut(large_sources):
-    pictures = load_large_pictures([large_sources], [], 64)
-    assert pictures.cuts is pictures.wholes and len(pictures.complete) == len(pictures.wholes) == 64
 
 
 def test_a_view_that_is_missing_has_no_moments(joined, model, processor):

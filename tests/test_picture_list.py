@@ -7,8 +7,14 @@ from datasets import Dataset
 from tellsign.hub_cards import dataset_card as module
 from tellsign.hub_cards.dataset_card import dataset_card
 from tellsign.modeling.image_loading import load_image
-from tellsign.training.data.picture_list import MOST_CHANGED, PICTURE_LIST, picture_hash, source_of
-from tellsign.training.list_pictures import SCHEMA, list_pictures
+from tellsign.training.list_pictures import (
+    MOST_CHANGED,
+    PICTURE_LIST,
+    SCHEMA,
+    list_pictures,
+    picture_hash,
+    source_of,
+)
 from tests.card_rules import validate_card
 from tests.conftest import write_parquet
 from tests.stated import encoded, picture

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from tellsign.training.evaluation import robustness
-from tellsign.training.evaluation.corruptions import corrupt, jpeg
-from tellsign.training.evaluation.robustness import attack_scores, class_scores, draw_balanced, evaluate_corruptions
+from tellsign.training.evaluation.robustness import (
+    attack_scores,
+    class_scores,
+    corrupt,
+    draw_balanced,
+    evaluate_corruptions,
+    jpeg,
+)
 
 
 def test_drawn_images_are_balanced():
@@ -13,19 +19,7 @@ def test_drawn_images_are_balanced():
     assert np.bincount(labels[draw_balanced(labels, 10)]).tolist() == [5, 5]
     rows = draw_balanced(labels, 40)
     assert np.bincount(labels[rows]).tolist() == [8, 8] and len(set(rows)) == 16
-
-
-def test_a_smaller_draw_is_the_start_of_a_larger_one():
-    labels = np.asarray([0] * 50 + [1] * 50)
-    assert draw_balanced(labels, 40)[:10].tolist() == draw_balanced(labels, 10).tolist()
-
-
-def test_a_constant_answer_has_a_worst_class_of_zero():
-    labels = np.asarray([0] * 30 + [1] * 10)
-    scores = class_scores(labels == 1, labels)
-    assert scores["balanced_accuracy"]["value"] == 0.5
-    assert scores["worst_class_accuracy"]["value"] == 0
-    assert (scores["accuracy_real"]["value"], scores["accuracy_fake"]["value"]) == (0, 1)
+    assert rows[:10].tolist() == draw_balanced(labels, 10).tolist()  # what was attacked before counts again
 
 
 def test_the_worst_class_is_that_of_the_sample():
@@ -33,17 +27,7 @@ def test_the_worst_class_is_that_of_the_sample():
     scores = class_scores(np.isin(np.arange(40), [*range(11), *range(20, 30)]), labels)
     assert scores["worst_class_accuracy"] == scores["accuracy_fake"] and scores["accuracy_fake"]["value"] == 0.5
     assert scores["accuracy_real"]["value"] == 0.55
-
-
-def test_intervals_shrink_with_the_number_of_images():
-    rng = np.random.default_rng(0)
-    widths = []
-    for count in (100, 10_000):
-        scores = class_scores(rng.random(count) < 0.8, np.arange(count) % 2)["balanced_accuracy"]
-        low, high = scores["interval"]
-        assert low < scores["value"] < high
-        widths.append(high - low)
-    assert widths[1] < widths[0] / 5
+    assert scores["balanced_accuracy"]["value"] == pytest.approx(0.525)
 
 
 def test_each_corruption_is_scored_on_its_own_images(monkeypatch):

@@ -1,16 +1,8 @@
 import pytest
-import torch
 
 from tellsign.training import train_generator
 from tellsign.training.data.sources import load_sources
-from tellsign.training.train_generator import LATENT_SIZE, Discriminator, Generator, main
-
-
-def test_generator_and_discriminator_fit_together_at_32_pixels():
-    images = Generator(4)(torch.randn(2, LATENT_SIZE, 1, 1))
-    assert images.shape == (2, 3, 32, 32)
-    assert images.abs().max() <= 1
-    assert Discriminator(4)(images).shape == (2, 1, 1, 1)
+from tellsign.training.train_generator import main
 
 
 def run(parquet: str, output, steps: int = 4, snapshots: int = 2) -> list[dict]:

@@ -35,11 +35,8 @@ def test_sources_weigh_by_the_root_of_their_size():
     assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
     assert weights[:16].sum() / weights[16:20].sum() == pytest.approx(2)  # the root of 16 / 4
     assert len(set(weights[:16])) == 1
-
-
-def test_a_name_of_both_classes_is_two_sources():
-    weights = source_weights(np.asarray([0, 0, 0, 0, 1]), np.asarray(["x"] * 5))
-    assert weights.tolist() == pytest.approx([0.625] * 4 + [2.5])
+    of_one_name = source_weights(np.asarray([0, 0, 0, 0, 1]), np.asarray(["x"] * 5))
+    assert of_one_name.tolist() == pytest.approx([0.625] * 4 + [2.5])  # of two classes, and so two sources
 
 
 def separable(count: int = 3000) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -182,10 +179,8 @@ def test_a_detector_gets_the_network_for_large_pictures(trained, small, collecte
     size = {"height": 64, "width": 64}
     sizes = {"cut_size": config.cut_size, "smallest_side": config.smallest_side}
     assert processor.large_picture_processor == {"size": size} | sizes and config.cut_size == 64
-    assert json.loads((trained / "training.json").read_text()) == {
-        "train_data": ["small.parquet"],
-        "large_train_data": ["pictures.parquet"],
-    }
+    made_with = {"train_data": ["small.parquet"], "large_train_data": ["pictures.parquet"]}
+    assert json.loads((trained / "training.json").read_text()) == made_with
     assert (trained / "leave_out.json").is_file() and (trained / "leave_out.png").is_file()
     with safe_open(trained / "model.safetensors", "pt") as file:
         kinds = {file.get_tensor(name).dtype for name in file.keys()}
@@ -209,13 +204,8 @@ def test_a_detector_gets_the_network_for_large_pictures(trained, small, collecte
 
 def test_training_twice_gives_the_same_bytes(trained, small, collected, tmp_path):
     left_out, data = trained.parent / "left out", [str(collected / "pictures.parquet")]
-    main(
-        data=data,
-        detector=str(small),
-        left_out=left_out,
-        output_dir=tmp_path / "both",
-        cache_dir=tmp_path / "features",
-    )
+    folders = {"output_dir": tmp_path / "both", "cache_dir": tmp_path / "features"}
+    main(data=data, detector=str(small), left_out=left_out, **folders)
     assert len(list((tmp_path / "features").iterdir())) == 4  # two views, two copies: computed again
     first, again = ({path.name: path.read_bytes() for path in each.iterdir()} for each in (trained, tmp_path / "both"))
     assert len(first) >= 5 and first == again

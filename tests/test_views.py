@@ -35,7 +35,7 @@ def write(path, rows: list[tuple[bytes, str, str]]) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 300), (32, 32), (31, 40), (64, 64), (500, 400)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 300), (32, 32), (31, 40), (500, 400)])
 @pytest.mark.parametrize("image_size", [32, 48])
 def test_a_view_is_a_square_of_the_wanted_size(size, image_size):
     image = Image.new("RGB", size, "orange")
@@ -50,12 +50,6 @@ def test_a_quarter_of_the_views_have_other_colors_or_noise():
     changed = np.abs(views - [255, 165, 0]).max((1, 2, 3)) >= 16
     assert 0.15 < changed.mean() < 0.28
     assert (views[changed].std((1, 2)).max(1) > 5).any() and (views[changed].std((1, 2)).max(1) < 1).any()
-
-
-def test_a_view_depends_on_the_random_numbers():
-    image = picture(0, (100, 80))
-    first, again, other = (random_view(image, 32, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_an_image_of_the_wanted_size_mostly_keeps_its_place():
@@ -155,15 +149,13 @@ def test_broken_images_are_passed_over_with_a_warning(tmp_path, monkeypatch):
     warned = Mock()
     monkeypatch.setattr(views_module.logger, "warning_once", warned)
     good = encode(np.asarray(picture(0, (40, 40))))
-    rows = [(b"broken", "real", "a"), (None, "real", "a"), (good, "real", "a"), (good, "fake", "b")]
-    views = BalancedViews(
-        [load_sources(write(tmp_path / "a.parquet", rows), "train")], WaveFreqImageProcessor(), 32, 9
-    )
-    assert len(views.__getitems__(list(range(30)))["labels"]) == 30
+
+    def views(*rows):
+        group = load_sources(write(tmp_path / f"{len(rows)}.parquet", rows), "train")
+        return BalancedViews([group], WaveFreqImageProcessor(), 32, 9)
+
+    some = views((b"broken", "real", "a"), (None, "real", "a"), (good, "real", "a"), (good, "fake", "b"))
+    assert len(some.__getitems__(list(range(30)))["labels"]) == 30
     assert len({call.args[0] for call in warned.call_args_list}) == 2  # one for each image that cannot be read
-    rows = [(b"broken", "real", "a"), (b"broken too", "fake", "b")]
-    views = BalancedViews(
-        [load_sources(write(tmp_path / "b.parquet", rows), "train")], WaveFreqImageProcessor(), 32, 9
-    )
     with pytest.raises(ValueError, match="100 images in succession could not be read"):
-        views.__getitems__([0])
+        views((b"broken", "real", "a"), (b"broken too", "fake", "b")).__getitems__([0])

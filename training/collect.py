@@ -29,7 +29,7 @@ from tellsign import __version__
 from tellsign.modeling.addresses import WEB, download
 from tellsign.modeling.image_files import encode_uniformly, message_of, open_image, readable_extensions
 from tellsign.modeling.image_loading import load_image
-from tellsign.training.data.picture_list import MOST_CHANGED, PICTURE_LIST, picture_hash, source_of
+from tellsign.training.list_pictures import MOST_CHANGED, PICTURE_LIST, picture_hash, source_of
 from tellsign.training.trainer.arguments import run
 
 
@@ -45,9 +45,6 @@ PASSING = {408, 429, 500, 502, 503, 504}
 """Statuses that may be others in a while."""
 AT_ONCE = 16
 """Pictures after which progress shows. If none of so many can be had, the server fails, not a picture."""
-QUALITY = (86, 9)
-"""Mean and deviation of the quality of JPEG in which pictures of other formats are saved: those of photographs."""
-QUALITIES = (50, 100)
 ROWS = 100
 """Of a part of the data set, which is in memory."""
 UNKNOWN = "cannot be known again: only a part of the file was used, or its commit is not known"
@@ -60,9 +57,8 @@ class Unreachable(Exception):
 
 def file_of(row: Mapping[str, Any], folder: Path) -> Path:
     """Where a picture of the list is kept. Names of repositories may be no names of files."""
-    suffix = Path(row["path"]).suffix.lower()
-    name = hashlib.sha1(source_of(row).encode()).hexdigest()
-    return folder / (name + (suffix if suffix in readable_extensions() else ""))
+    suffix, name = Path(row["path"]).suffix.lower(), hashlib.sha1(source_of(row).encode()).hexdigest()
+    return folder / (name + suffix * (suffix in readable_extensions()))
 
 
 def check(content: bytes, row: Mapping[str, Any]) -> None:
@@ -123,12 +119,7 @@ def get(row: Mapping[str, Any], folder: Path, client: httpx.Client) -> Exception
 
 
 def collect(rows: Sequence[Mapping[str, Any]], folder: Path, origin: str = ORIGIN) -> dict[str, str]:
-    """Fetches pictures into a folder. Those that are there are not fetched again.
-
-    Args:
-        rows (`Sequence[Mapping]`): Of the list.
-        folder (`Path`): Made if there is none. A file is there whole or not at all.
-        origin (`str`, *optional*): The address below which repositories lie.
+    """Fetches pictures of the list into a folder, whole or not at all, unless they are there.
 
     Returns:
         `dict[str, str]`: Of each picture that cannot be had, by its source, the reason.
@@ -162,13 +153,10 @@ def collect(rows: Sequence[Mapping[str, Any]], folder: Path, origin: str = ORIGI
 
 
 def as_trained(content: bytes, seed: int) -> bytes | None:
-    """A picture that is no JPEG as one, so that its format does not tell the class; `None` of one that is.
-
-    The quality is drawn like that of photographs.
-    """
+    """A picture that is no JPEG as one of random quality, so that the format does not tell the class; else `None`."""
     if open_image(content).format in ("JPEG", "MPO"):
         return None
-    quality = np.clip(np.random.default_rng(seed).normal(*QUALITY), *QUALITIES)
+    quality = np.clip(np.random.default_rng(seed).normal(86, 9), 50, 100)  # like those of photographs
     return encode_uniformly(load_image(content), round(quality))
 
 
@@ -199,10 +187,6 @@ def main(
     """Fetches the pictures that the network for large ones learned from, a few at once. It goes on where it stopped.
 
     What is gone or has changed is listed in left_out.tsv.
-
-    \f
-    Raises:
-        ValueError: If a set is not in the list, the mirror is no address, or no picture can be had.
     """
     rows = pq.read_table(PICTURE_LIST).to_pylist()
     sets = Counter(name for row in rows for name in row["sets"])

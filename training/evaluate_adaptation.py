@@ -23,8 +23,8 @@ from tellsign.training.data.feature_table import FILE, FeatureTable, table_of
 from tellsign.training.data.large_pictures import CUTS_HELP, DATA_HELP, ORIGINALS_HELP, load_large_pictures
 from tellsign.training.data.moments import Moments
 from tellsign.training.evaluation.folds import assign_folds, heads_left_out, runs
-from tellsign.training.evaluation.left_out import FAKE, REAL, auroc
-from tellsign.training.evaluation.metrics import bootstrap
+from tellsign.training.evaluation.left_out import REAL, auroc, classes_of
+from tellsign.training.evaluation.metrics import with_intervals
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import large_detector
 from tellsign.training.trainer.tuning import HISTORIES, score, tune_head
@@ -76,14 +76,13 @@ class Cases:
 
     def __init__(self, columns: Mapping[str, NDArray], rows: NDArray):
         self.columns, generators = columns, columns["generator"]
-        photographs = rows[(columns["label"][rows] == REAL) & (columns["kind"][rows] == "photo")]
+        photographs, self.fakes = (rows[of[rows]] for of in classes_of(columns))
         names = np.random.default_rng(0).permutation(np.unique(generators[photographs]))
         self.collections = {str(name): photographs[generators[photographs] == name] for name in names}
-        self.fakes = rows[columns["label"][rows] == FAKE]
         self.named = self.fakes[columns["person"][self.fakes] != ""]
         # So many photographs of the first collections are given, and all of the others judged.
-        parts = list(self.collections.values())
-        sizes = np.cumsum([len(part) for part in parts])
+        parts = [*self.collections.values()]
+        sizes = np.cumsum([*map(len, parts)])
         several = int(np.searchsorted(sizes, min(PHOTOGRAPHS, sizes[-1] // 2))) + 1
         self.given, self.real = np.concatenate(parts[:several])[:PHOTOGRAPHS], np.concatenate(parts[several:])
 
@@ -97,8 +96,8 @@ class Cases:
 
     def series(self) -> Iterator[list[Case]]:
         """Of one person by one generator."""
-        generators = self.columns["generator"]
-        series = np.char.add(np.char.add(generators[self.named], " by "), self.columns["person"][self.named])
+        generators, people = self.columns["generator"], self.columns["person"]
+        series = np.char.add(np.char.add(generators[self.named], " by "), people[self.named])
         names, counts = np.unique(series, return_counts=True)
         for name in np.random.default_rng(0).permutation(names[counts >= LEAST_SERIES])[:SERIES]:
             own = self.named[series == name]
@@ -143,23 +142,19 @@ class Fold:
     features: torch.Tensor
     cut: float
 
-    def _tuned(self, given: NDArray) -> LargePictureHead:
-        """The head after it learned from some of the pictures."""
-        features = self.features[:, np.searchsorted(self.rows, given)]
-        return tune_head(self.head, self.table, np.arange(len(self.table.label)), features, self.labels[given])
+    def _features_of(self, rows: NDArray) -> torch.Tensor:
+        return self.features[:, np.searchsorted(self.rows, rows)]
 
     def measure(self, cases: list[Case]) -> dict[str, Any]:
         """Scores before and after. What is judged in each part is pooled, what in several is averaged."""
         result: dict[str, Any] = {"name": cases[0].name, "given": len(cases[0].given)}
-        heads = {"before": [self.head] * len(cases), "after": [self._tuned(case.given) for case in cases]}
-        for time, of_time in heads.items():
+        known = (self.head, self.table, np.arange(len(self.table.label)))
+        tuned = [tune_head(*known, self._features_of(case.given), self.labels[case.given]) for case in cases]
+        for time, heads in (("before", [self.head] * len(cases)), ("after", tuned)):
             pooled = {}
             for group in ("real", "fake", "strange", "unseen"):
                 judged = [getattr(case, group) for case in cases]
-                logits = [
-                    score(head, self.features[0, np.searchsorted(self.rows, rows)])
-                    for head, rows in zip(of_time, judged, strict=True)
-                ]
+                logits = [score(head, self._features_of(rows)[0]) for head, rows in zip(heads, judged, strict=True)]
                 of_row = np.unique(np.concatenate(judged), return_inverse=True)[1]
                 pooled[group] = np.bincount(of_row, np.concatenate(logits)) / np.bincount(of_row)
             result[time] = _scores(pooled, self.cut)
@@ -188,13 +183,11 @@ def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def compute(sample: NDArray) -> dict[str, float]:
         return dict(zip(names, sample.mean(0).tolist(), strict=True))
 
-    means, intervals = compute(values), bootstrap([values], compute)
-    worse = sum(case["after"]["auroc"] < case["before"]["auroc"] - 0.01 for case in cases)
     return {
         "cases": len(cases),
         "given": float(np.mean([case["given"] for case in cases])),
-        "worse": worse,
-        **{name: {"value": means[name], "interval": list(intervals[name])} for name in names},
+        "worse": sum(case["after"]["auroc"] < case["before"]["auroc"] - 0.01 for case in cases),
+        **with_intervals([values], compute),
     }
 
 

@@ -9,7 +9,8 @@ python -m tellsign.training.evaluate_detector --model USER/REPO --data pictures.
 
 import itertools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +53,7 @@ from tellsign.training.evaluation.metrics import (
     verdict_scores,
 )
 from tellsign.training.evaluation.prediction import Judged, judge, load_detector
-from tellsign.training.evaluation.robustness import RobustnessTest, plot_robustness
+from tellsign.training.evaluation.robustness import measure_robustness, plot_robustness
 from tellsign.training.trainer.arguments import run
 
 
@@ -110,20 +111,6 @@ def plot_scores(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
     return figure
 
 
-def score_sets(
-    judged: Judged, untouched: NDArray | None, others: Judged | None, generators: NDArray, resamples: int
-) -> list[dict]:
-    """Scores of all images, of the untouched ones, which are not in training data, and of each other generator's fakes
-    against the untouched real images.
-    """
-    sets = {} if untouched is None else {"not in training data": judged[untouched]}
-    sets["all"] = judged
-    real = judged[(judged.labels == 0) & (True if untouched is None else untouched)]
-    if others is not None:
-        sets |= {f"generator {name}": real + others[generators == name] for name in np.unique(generators)}
-    return [{"name": name} | score(some, resamples) for name, some in sets.items()]
-
-
 def detector_report(evaluation: dict) -> str:
     """The tables of a model's card, as Markdown."""
     sets, generators = sets_and_generators(evaluation)
@@ -146,28 +133,14 @@ def detector_report(evaluation: dict) -> str:
 def format_agreement(titles: Sequence[str], labels: NDArray, probabilities: Sequence[NDArray]) -> str:
     """A Markdown table of how often each two models agree at probability 0.5, and are right then."""
     rows = []
-    for first, second in itertools.combinations(range(len(titles)), 2):
-        judged = np.stack([probabilities[index] > 0.5 for index in (first, second)])
+    for pair in itertools.combinations(range(len(titles)), 2):
+        judged = np.stack([probabilities[index] > 0.5 for index in pair])
         agree, right = judged[0] == judged[1], judged == (labels == 1)
-        shares = [
-            agree.mean(),
-            *(some.mean() if some.size else np.nan for some in (right[0, agree], *right[:, ~agree])),
-        ]
-        both, right_both, right_first, right_second = (percent(share, 2) for share in shares)
-        rows.append([f"{titles[first]}, {titles[second]}", both, right_both, f"{right_first} / {right_second}"])
+        parts = (agree, right[0, agree], *right[:, ~agree])
+        both, right_both, *right_each = (percent(some.mean() if some.size else np.nan, 2) for some in parts)
+        rows.append([", ".join(titles[index] for index in pair), both, right_both, " / ".join(right_each)])
     header = ["models", "agree, %", "right where they agree, %", "right where not, first / second, %"]
     return markdown_table(header, rows) + "\n"
-
-
-def refuse_other_kinds(models: Sequence[str]) -> None:
-    """Raises a `ValueError` if a model is no WaveFreq, and so cannot be attacked or shown corrupted pixels."""
-    for name in models:
-        kind = AutoConfig.from_pretrained(name).model_type
-        if kind != WaveFreqConfig.model_type:
-            raise ValueError(
-                f"{name}: is a model of type {kind}; --corruptions and --attack are for WaveFreq, whose input are the "
-                "pixels as they are"
-            )
 
 
 def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
@@ -175,8 +148,7 @@ def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[st
     fakes = load_sources(sources, split)
     if LABELS.index("real") in fakes["label"][:]:
         raise ValueError(f"{', '.join(sources)}: has real images, expected fakes only")
-    fakes = without(fakes, seen)
-    if not len(fakes):
+    if not len(fakes := without(fakes, seen)):
         raise ValueError(f"{', '.join(sources)}: all images occur in {', '.join(train_data)}")
     return fakes
 
@@ -224,24 +196,27 @@ def evaluate_model(
     seen: Collection[str],
     described: Mapping[str, Any],
     resamples: int,
-    robustness: RobustnessTest,
+    robustness: Callable[..., dict[str, Any]] | None,
     folder: Path,
 ) -> tuple[dict[str, Any], Judged]:
     """Scores a model, and writes `evaluation.json`, `evaluation.png` and `robustness.png` into its folder.
 
-    Returns:
-        The evaluation, and what the model says of the test images that are not in training data.
+    Other generators are scored against the real images that are not in training data. Gives the evaluation, and what
+    the model says of the images that are not in training data.
     """
     model, image_processor = load_detector(name)
     # Models of other kinds enlarge what they see: they are compared on the same images.
     image_size = model.config.image_size if isinstance(model.config, WaveFreqConfig) else 32
     images = DecodedImages(test, image_processor, image_size, large=True)
-    judged, others_judged, generators = judge(model, images), None, np.empty(0, str)
-    untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"][:])[images.rows]])
+    judged = judge(model, images)
+    untouched = ~np.isin(np.asarray(test["sha1"][:])[images.rows], list(seen))
+    sets = ({"not in training data": judged[untouched]} if seen else {}) | {"all": judged}
     if others is not None:
+        real = judged[(judged.labels == 0) & untouched]
         other_images = DecodedImages(others, image_processor, image_size, large=True)
         others_judged = judge(model, other_images)
         generators = np.asarray(others["generator"][:])[other_images.rows]
+        sets |= {f"generator {name}": real + others_judged[generators == name] for name in np.unique(generators)}
     evaluation: dict[str, Any] = {
         "model": folder.name,
         "image_size": image_size,
@@ -249,14 +224,14 @@ def evaluate_model(
         "temperature": getattr(model.config, "temperature", 1.0),
         "verdict_thresholds": getattr(model.config, "verdict_thresholds", [0.5, 0.5]),
         **described,
-        "results": score_sets(judged, untouched if seen else None, others_judged, generators, resamples),
+        "results": [{"name": name} | score(some, resamples) for name, some in sets.items()],
     }
     folder.mkdir(parents=True, exist_ok=True)
     # Before what takes long, and again after it.
     (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-    if robustness.corruptions or robustness.attack:
+    if robustness is not None:
         pixels, labels = images.images[untouched].numpy(), judged.labels[untouched]
-        evaluation["robustness"] = robustness.measure(model, image_processor, pixels, labels, folder / "attacks")
+        evaluation["robustness"] = robustness(model, image_processor, pixels, labels, folder / "attacks")
         plot_robustness(evaluation["robustness"], folder.name).savefig(folder / "robustness.png", dpi=100)
         (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
     judged = judged[untouched]
@@ -324,14 +299,24 @@ def main(
         raise ValueError("expected the names of checkpoints, or --model")
     titles = [title_of(name) for name in models]
     check_folders(titles, output_dir, corruptions, attack)
+    robustness = None
     if corruptions or attack:
-        refuse_other_kinds([*models, *([transfer_from] if transfer_from else [])])
+        for name in [*models, *([transfer_from] if transfer_from else [])]:
+            if (kind := AutoConfig.from_pretrained(name).model_type) != WaveFreqConfig.model_type:
+                raise ValueError(
+                    f"{name}: is a model of type {kind}; --corruptions and --attack are for WaveFreq, whose input are "
+                    "the pixels as they are"
+                )
+        robustness = partial(
+            measure_robustness,
+            corrupted=corruptions and robustness_images,
+            attacked=attack and (attack_images or robustness_images),
+            how={"iterations": iterations, "queries": queries, "bf16": bf16},
+            transfer_from=load_detector(transfer_from) if transfer_from else None,
+        )
     seen = set(load_sources(train_data, "train")["sha1"][:]) if train_data else set()
     others = load_other_fakes(other_fakes, split, train_data, seen) if other_fakes else None
     test = load_test_images(data, split, train_data, seen)
-    other_model = load_detector(transfer_from) if transfer_from is not None else None
-    counts = (robustness_images, attack_images or robustness_images)
-    robustness = RobustnessTest(corruptions, attack, *counts, iterations, queries, bf16, other_model)
     of_test, of_training, of_others = ([*map(without_folders, some)] for some in (data, train_data, other_fakes))
     described = {"data": of_test, "split": split, "train_data": of_training, "other_fakes": of_others}
     evaluated = [

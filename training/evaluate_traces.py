@@ -6,7 +6,6 @@ python -m tellsign.training.evaluate_traces spectra.parquet
 """
 
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,13 +46,13 @@ def load_files(path: Path) -> dict[str, NDArray]:
     """The pixels of files, and what is known of them.
 
     Args:
-        path (`Path`): A parquet file with the columns `kind`, `source`, `format`, `width` and `height`. Also `image`,
-            whole files. Or, in place of them, `blocks`, and `found` and `saved`, 64x33 uint8 each: 16 times the
-            logarithm of [`residual_spectrum`], plus 128, of the file as found and after a JPEG save at quality 85.
+        path (`Path`): A parquet file with the columns `kind`, `source` (`PERSON/REPOSITORY@COMMIT:FILE`), `format`,
+            `width` and `height`. Also `image`, whole files. Or, in place of them, `blocks`, and `found` and `saved`,
+            64x33 uint8 each: 16 times the logarithm of [`residual_spectrum`], plus 128, of the file as found and after
+            a JPEG save at quality 85.
 
     Returns:
-        `found` and `saved`, arrays of [`Pixels`], and `class`, `source`, `person`, `files` and `side`, each of shape
-        `(n,)`.
+        `found` and `saved`, arrays of [`Pixels`], `class`, `source`, `person`, `files` and `side`, of shape `(n,)`.
     """
     table = pq.read_table(path).to_pandas()
     pixels: dict[str, list[Pixels]] = {"found": [], "saved": []}
@@ -69,7 +68,7 @@ def load_files(path: Path) -> dict[str, NDArray]:
     columns: dict[str, Any] = {
         "class": np.where(table["kind"].isin(CLASSES), table["kind"], "other").astype(str),
         "source": table["source"].to_numpy(str),
-        "person": np.asarray([person_of(source) for source in table["source"]]),
+        "person": np.asarray([re.split("[/@:]", source)[0] for source in table["source"]]),
         "files": np.where(table["format"].isin(LOSSLESS), "lossless", table["format"]).astype(str),
         "side": table[["width", "height"]].min(axis=1).to_numpy(),
     }
@@ -87,28 +86,15 @@ def strengths_of(kind: TraceKind, pixels: NDArray) -> NDArray[np.float64]:
     return strengths
 
 
-def person_of(source: str) -> str:
-    """Who made a picture, from its `PERSON/REPOSITORY@COMMIT:FILE`."""
-    return re.split("[/@:]", source)[0]
-
-
-def halves(person: NDArray) -> Iterator[NDArray[np.bool_]]:
-    """Halves of the people, drawn at random, as pictures: those on which a threshold is measured, not fitted."""
-    people, index = np.unique(person, return_inverse=True)
-    rng = np.random.default_rng(0)
-    for _ in range(HALVINGS):
-        first = (rng.permutation(len(people)) % 2 == 0)[index]
-        yield from (first, ~first)
-
-
-def counts_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[NDArray]:
-    """For each of [`CLASSES`] and each person, pictures that show a trace, and all: shape `(num_people, 2)`."""
-    totals = []
-    for name in CLASSES:
-        rows = kind == name
-        _, index = np.unique(person[rows], return_inverse=True)
+def row_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[str]:
+    """Rates in %, and lifts with the 95% intervals of a bootstrap over people."""
+    totals = []  # for each class and person, pictures that show a trace, and all
+    for rows in (kind == name for name in CLASSES):
+        index = np.unique(person[rows], return_inverse=True)[1]
         totals.append(np.stack([np.bincount(index, shows[rows]), np.bincount(index)], axis=1))
-    return totals
+    values, intervals = rates(*totals), bootstrap(totals, rates)
+    lifts = ["{:.1f} [{:.1f}, {:.1f}]".format(values[name], *intervals[name]) for name in [*values][len(CLASSES) :]]
+    return [*(f"{100 * values[kind]:.1f}" for kind in CLASSES), *lifts]
 
 
 def rates(*totals: NDArray) -> dict[str, float]:
@@ -127,8 +113,12 @@ def threshold_of(strength: NDArray) -> float:
 def shown_by(strength: NDArray, kind: NDArray, person: NDArray) -> NDArray[np.float64]:
     """How often each picture shows a trace by thresholds that saw other people's pictures alone, in [0, 1]."""
     by_people, shows = kind != "generated", np.zeros(len(kind))
-    for measured in halves(person):
-        shows[measured] += (strength[measured] > threshold_of(strength[by_people & ~measured])) / HALVINGS
+    people, index = np.unique(person, return_inverse=True)
+    rng = np.random.default_rng(0)
+    for _ in range(HALVINGS):
+        first = (rng.permutation(len(people)) % 2 == 0)[index]
+        for measured in (first, ~first):
+            shows[measured] += (strength[measured] > threshold_of(strength[by_people & ~measured])) / HALVINGS
     return shows
 
 
@@ -158,24 +148,13 @@ def main(
                 sought = np.isin(group[rows], list(kind.worth))
                 any_trace[rows] = np.maximum(any_trace[rows], shows * sought)
             threshold = threshold_of(strength[classes[rows] != "generated"])
-            row = row_of(counts_of(shows, classes[rows], person[rows]))
-            table.append([kind.name, of_group, f"{threshold:.2f}", *row])
+            table.append([kind.name, of_group, f"{threshold:.2f}", *row_of(shows, classes[rows], person[rows])])
     for of_group, rows in (("lossless", measured & lossless), ("all", measured)):
         if rows.any():
-            row = row_of(counts_of(any_trace[rows], classes[rows], person[rows]))
-            table.append(["any that is shown", of_group, "", *row])
+            table.append(["any that is shown", of_group, "", *row_of(any_trace[rows], classes[rows], person[rows])])
     for of_group, rows in (("lossless", measured & lossless), ("compressed", measured & ~lossless)):
         print(f"{of_group}: {', '.join(f'{(classes[rows] == name).sum()} {name}' for name in CLASSES)}")
     print("\n" + markdown_table(["trace", "files", "threshold", *HEADS], table))
-
-
-def row_of(totals: Sequence[NDArray]) -> list[str]:
-    """Rates in %, and lifts with the 95% intervals of a bootstrap over people."""
-    values, intervals = rates(*totals), bootstrap(totals, rates)
-    lifts = [
-        "{:.1f} [{:.1f}, {:.1f}]".format(values[name], *intervals[name]) for name in values if name not in CLASSES
-    ]
-    return [*(f"{100 * values[kind]:.1f}" for kind in CLASSES), *lifts]
 
 
 if __name__ == "__main__":

@@ -28,18 +28,16 @@ from tellsign.training.evaluation.metrics import bootstrap
 
 
 FOLDS = 5
-NONE = ""
-"""The name that stands for no trace."""
-OF_GENERATORS = [kind for kind in KINDS.values() if kind.toward == "fake" and "lossless" in kind.worth]
-ORDER = [NONE, *(kind.name for kind in sorted(OF_GENERATORS, key=lambda kind: kind.worth["lossless"].lift("fake")))]
-"""The weakest first, as [`find_traces`] orders them the other way around."""
+_OF_GENERATORS = [kind for kind in KINDS.values() if kind.toward == "fake" and "lossless" in kind.worth]
+ORDER = ["", *(kind.name for kind in sorted(_OF_GENERATORS, key=lambda kind: kind.worth["lossless"].lift("fake")))]
+"""No trace, then the weakest first, as [`find_traces`] orders them the other way around."""
 BINS = 15
 
 
 def shown_traces(columns: Mapping[str, NDArray]) -> NDArray[np.int64]:
-    """Whether each file shows each of [`ORDER`], as if it were lossless, of shape `(n, len(ORDER))`.
+    """1 where a file shows one of [`ORDER`], as if it were lossless, of shape `(n, len(ORDER))`.
 
-    Of one that shows none, only the first column is 1. Of one that was not measured, all are 0.
+    Of a file that was not measured, all are 0.
     """
     shown = np.zeros((len(columns["side"]), len(ORDER)), int)
     measured = np.zeros(len(shown), bool)
@@ -54,8 +52,7 @@ def shown_traces(columns: Mapping[str, NDArray]) -> NDArray[np.int64]:
 
 def strongest(shown: NDArray) -> NDArray[np.int64]:
     """The place in [`ORDER`] of the strongest of [`shown_traces`], -1 where none was measured."""
-    places = np.arange(len(ORDER))
-    return np.where(shown == 1, places, -1).max(1)
+    return np.where(shown == 1, np.arange(len(ORDER)), -1).max(1)
 
 
 def ratios(generated: NDArray, by_people: NDArray) -> dict[str, float]:
@@ -64,28 +61,19 @@ def ratios(generated: NDArray, by_people: NDArray) -> dict[str, float]:
     return dict(zip(ORDER, (generated / by_people).tolist(), strict=True))
 
 
-def counts_by_person(found: NDArray, person: NDArray) -> NDArray:
-    """Pictures of each person by their strongest trace, of shape `(num_people, len(ORDER))`."""
-    people, index = np.unique(person, return_inverse=True)
-    counts = np.zeros((len(people), len(ORDER)))
-    np.add.at(counts, (index, found), 1)
-    return counts
-
-
 def fit_odds(
     found: NDArray, is_generated: NDArray, person: NDArray
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]], dict[str, float]]:
-    """What each of [`ORDER`] multiplies the odds by.
+    """What each of [`ORDER`] multiplies the odds by, from what is [`strongest`] in pictures, none of them -1.
 
-    Args:
-        found (`np.ndarray` of shape `(n,)`): From [`strongest`], not -1.
-        is_generated, person (`np.ndarray` of shape `(n,)`): Whether each picture is generated, and who made it.
-
-    Returns:
-        The ratios, their 95% intervals by people, and what ships: the end of the interval that is nearer to 1, but for
-        a trace no more than for a stronger one.
+    The ratios, their 95% intervals by people, and what ships: the end of the interval that is nearer to 1, but for a
+    trace no more than for a stronger one.
     """
-    totals = [counts_by_person(found[rows], person[rows]) for rows in (is_generated, ~is_generated)]
+    totals = []  # pictures of each person by their strongest trace
+    for rows in (is_generated, ~is_generated):
+        people, index = np.unique(person[rows], return_inverse=True)
+        totals.append(np.zeros((len(people), len(ORDER))))
+        np.add.at(totals[-1], (index, found[rows]), 1)
     values, intervals = ratios(*totals), bootstrap(totals, ratios)
     ends = {name: max(1.0, low) if values[name] > 1 else min(1.0, high) for name, (low, high) in intervals.items()}
     strongest_first = np.minimum.accumulate([ends[name] for name in ORDER[::-1]])
@@ -109,18 +97,14 @@ def left_out_odds(found: NDArray, is_generated: NDArray, person: NDArray, fitted
 
 def calibration_error(labels: NDArray, probabilities: NDArray) -> float:
     """Expected calibration error of the likelier class (15 bins of equal width), where both classes weigh alike."""
-    weights = np.where(labels == 1, 0.5 / max(1, (labels == 1).sum()), 0.5 / max(1, (labels == 0).sum()))
+    weights = 0.5 / np.bincount(labels, minlength=2)[labels]
     sure = np.maximum(probabilities, 1 - probabilities)
     gap = weights * (sure - ((probabilities > 0.5) == (labels == 1)))
     return float(np.abs(np.bincount(np.minimum((BINS * sure).astype(int), BINS - 1), gap)).sum())
 
 
 def load_pixels(path: Path) -> dict[str, NDArray]:
-    """What the network says of original files whose sources it did not see.
-
-    Args:
-        path (`Path`): As `leave_out` writes it: a parquet file with the columns `source`, `label`, `kind`, `format`
-            and `logit`, the logit of fake divided by the temperature.
+    """What the network says of original files whose sources it did not see, from what `leave_out` writes.
 
     Returns:
         `source`, `class`, `label` (1 for fake), `format` (`"lossless"`, where it is) and `logit`, of shape `(n,)`.
@@ -154,9 +138,7 @@ def measure(pixels: Mapping[str, NDArray], traces: NDArray, numbers: NDArray) ->
         numbers (`np.ndarray` of shape `(n,)`): How many traces it shows, if it were; -1 if none is measured.
 
     Returns:
-        A table; and for each operating point the thresholds, how many verdicts are wrong where half of the pictures
-        are generated, of real and of fake, and how many lossless generated pictures with two traces or more are not
-        called fake.
+        A table, and a record of each operating point.
     """
     labels, classes, files = (pixels[name] for name in ("label", "class", "format"))
     kinds = np.where(classes == "photo", "photo", "other")

@@ -32,20 +32,20 @@ from tellsign.training.data.moments import VIEWS, Moments
 from tellsign.training.data.sources import content_of, without_folders
 from tellsign.training.evaluation.folds import assign_folds, predict_left_out
 from tellsign.training.evaluation.left_out import (
-    FAKE,
     LEAST_PICTURES,
-    REAL,
+    classes_of,
     error_rates,
     generator_scores,
     mean_scores,
     plot_left_out,
     pooled_scores,
+    rule_scores,
     score_left_out,
     verdict_shares,
     verdicts_at,
     version_scores,
+    view_rules,
 )
-from tellsign.training.evaluation.rules import rule_scores, view_rules
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import large_detector
 
@@ -61,17 +61,12 @@ def measure(
     assignment: NDArray,
     files: Pictures,
     copies: Mapping[str, Pictures],
-    by_share: Mapping[float, NDArray],
+    by_share: dict[float, NDArray],
 ) -> tuple[dict[str, Any], NDArray]:
     """Fits calibration and thresholds, and scores logits of fake of pictures whose sources heads did not see.
 
-    Args:
-        columns, assignment: Of [`LargePictures`] and [`assign_folds`].
-        files, copies: See [`fit_verdicts`]. Copies have names.
-        by_share (`Mapping`): Logits by heads that saw a share of the sources.
-
-    Returns:
-        What is known of them, and the logits of the files as they count at their sizes.
+    `files` and `copies`, here by name, are those of [`fit_verdicts`], `by_share` logits by heads that saw a share of
+    the sources. Gives the record, and the logits of the files as they count at their sizes.
     """
     calibration, thresholds = fit_verdicts(columns, files, list(copies.values()), PROMISES)
     verdicts = {name: verdicts_at(calibration.probabilities(*files), pair) for name, pair in thresholds.items()}
@@ -87,14 +82,10 @@ def measure(
         **scores,
     }
     record["copies"] = {name: score_others(record, columns, calibration.adjusted(*of)) for name, of in copies.items()}
-    curve = {
-        share: mean_scores(generator_scores(columns, assignment, calibration.adjusted(fewer, files[1])))
-        for share, fewer in by_share.items()
-    }
-    record["curve"] = [
-        {"share": share, "auroc": of_share["all"]["auroc"]["value"]}
-        for share, of_share in (curve | {1.0: scores["means"]}).items()
-    ]
+    record["curve"] = []
+    for share, of_share in (by_share | {1.0: files[0]}).items():
+        means = mean_scores(generator_scores(columns, assignment, calibration.adjusted(of_share, files[1])))
+        record["curve"].append({"share": share, "auroc": means["all"]["auroc"]["value"]})
     return record, logits
 
 
@@ -110,16 +101,9 @@ def score_others(record: Mapping[str, Any], columns: Mapping[str, NDArray], logi
     }
 
 
-def without_view(moments: torch.Tensor, view: int) -> torch.Tensor:
-    """Moments of which one view counts as the average one."""
-    alone = moments.clone()
-    alone[:, view] = torch.nan
-    return alone
-
-
 def rules(pictures: LargePictures, rows: NDArray, cut_size: int) -> dict[str, dict[str, float]]:
     """What rules score on each view that see next to nothing, see [`view_rules`]."""
-    classes = _classes(_rows(pictures.columns, rows))
+    classes = classes_of(_rows(pictures.columns, rows))
     wholes, cuts = pictures.wholes["image"], pictures.cuts["image"]
     seen = {
         "whole": (whole_as_seen(content_of(wholes[int(row)]) or b"", None, 0) for row in pictures.whole_rows[rows]),
@@ -133,11 +117,10 @@ def score_files(
 ) -> dict[str, Any]:
     """Scores original files by what their classes differ in, and says what that tells by itself.
 
-    Returns:
-        `strata`, the scores of parts in which the classes do not differ so. `formats`, the verdicts on files of each
-        format. `rules`, see [`rule_scores`].
+    `strata` are parts in which the classes do not differ so, `formats` the verdicts on files of each format, `rules`
+    see [`rule_scores`].
     """
-    photographs, fakes = _classes(columns)
+    photographs, fakes = classes_of(columns)
     is_jpeg, is_square = facts["format"] == "JPEG", facts["width"] == facts["height"]
     parts = {
         "JPEG files": is_jpeg,
@@ -146,23 +129,16 @@ def score_files(
     }
     formats = {"JPEG": is_jpeg, "PNG and others": ~is_jpeg}
     measures = {"not JPEG": ~is_jpeg, "square": is_square, "area": facts["width"] * facts["height"]}
+    of_formats = {name: score_others(record, _rows(columns, rows), logits[rows]) for name, rows in formats.items()}
     return {
         "strata": {name: pooled_scores(_rows(columns, rows), logits[rows]) for name, rows in parts.items()},
-        "formats": {
-            name: score_others(record, _rows(columns, rows), logits[rows])["verdicts"]
-            for name, rows in formats.items()
-        },
+        "formats": {name: scores["verdicts"] for name, scores in of_formats.items()},
         "rules": rule_scores(measures, photographs, fakes),
     }
 
 
 def _rows(columns: Mapping[str, NDArray], rows: NDArray) -> dict[str, NDArray]:
     return {name: values[rows] for name, values in columns.items()}
-
-
-def _classes(columns: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
-    """Which pictures are photographs, and which are fakes."""
-    return (columns["label"] == REAL) & (columns["kind"] == "photo"), columns["label"] == FAKE
 
 
 def main(
@@ -181,10 +157,6 @@ def main(
     """Trains a head for each fold without its families, collections and people, scores them, and fits the verdicts.
 
     The temperature and thresholds in leave_out.json are what `train_large` gives the detector.
-
-    \f
-    Raises:
-        ValueError: If a picture cannot be read, or a class has fewer sources than there are folds.
     """
     model, image_processor = large_detector(image_size)
     pictures = load_large_pictures(data, cuts, image_size // 2, originals)
@@ -196,7 +168,9 @@ def main(
     changed = {name: moments(name, name, some) for name in VERSIONS} if versions else {}
 
     seen_as = {"all": moments.as_detected()} | {name: moments.as_reduced(name) for name in REDUCED} | changed
-    seen_as |= {view: without_view(seen_as["all"], 1 - at) for at, view in enumerate(VIEWS)}
+    for at, view in enumerate(VIEWS):  # the other one counts as the average one
+        seen_as[view] = seen_as["all"].clone()
+        seen_as[view][:, 1 - at] = torch.nan
 
     def logits_of(seen: Mapping[str, torch.Tensor], share: float = 1.0) -> dict[str, NDArray]:
         return predict_left_out(model.config, columns, assignment, learned, seen, share)
@@ -223,15 +197,9 @@ def main(
     }
     record["views"] = {view: pooled_scores(measured, logits[view][rows]) for view in VIEWS}
     record["rules"] = rules(pictures, complete, image_processor.cut_size)
+    of_some, fitted = _rows(columns, some), (record["temperature"], record["verdict_thresholds"])
     record["versions"] = {
-        name: {"pictures": len(some)}
-        | version_scores(
-            _rows(columns, some),
-            logits[AS_IT_IS][some],
-            logits[name][some],
-            record["temperature"],
-            record["verdict_thresholds"],
-        )
+        name: {"pictures": len(some)} | version_scores(of_some, logits[AS_IT_IS][some], logits[name][some], *fitted)
         for name in changed
     }
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -240,8 +208,7 @@ def main(
         of_files = {name: measured[name] for name in ("label", "kind", "generator")} | originals_of.facts
         of_files["logit"] = adjusted / record["temperature"]
         Dataset.from_dict(of_files).to_parquet(output_dir / "originals.parquet")
-        others = _rows(columns, complete)
-        record["cuts_alike"] = score_others(record, others, logits["all"][complete])
+        record["cuts_alike"] = score_others(record, _rows(columns, complete), logits["all"][complete])
     (output_dir / "leave_out.json").write_text(json.dumps(record, indent=2) + "\n")
     plot_left_out(record).savefig(output_dir / "leave_out.png", dpi=100)
     typer.echo("\n\n".join(leave_out_tables(record)))

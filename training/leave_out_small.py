@@ -8,6 +8,7 @@ which images are like its own, see `WaveFreqConfig.weigh_familiarity`, and thres
 """
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,9 +30,8 @@ from tellsign import WaveFreqForImageClassification
 from tellsign.hub_cards.left_out_tables import small_tables
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.verdicts import verdicts_of
-from tellsign.training.calibration.detector import fit_temperature
-from tellsign.training.calibration.familiarity import fit_familiarity
-from tellsign.training.calibration.promises import SMALL_PROMISES, fit_promised_thresholds
+from tellsign.training.calibration.detector import fit_familiarity, fit_temperature
+from tellsign.training.calibration.promises import SMALL_PROMISES, Promise, fit_promised_thresholds
 from tellsign.training.data.caching import cached
 from tellsign.training.data.degradations import RESAMPLERS, encode, rescale
 from tellsign.training.data.large_pictures import DATA_HELP, columns_of, load_pictures
@@ -73,23 +73,12 @@ def features_of(
     """What the last layer for small images reads, `(n, num_features)`, and the logit of fake, `(n,)`."""
     read: list[torch.Tensor] = []
     handle = model.classifier.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
-    logits, waiting = [], []
-    for number, image in enumerate(tqdm(images, desc=title, total=count, unit="img"), 1):
-        waiting.append(image)
-        if len(waiting) == BATCH or number == count:
-            found = model(processor(waiting, return_tensors="pt")["pixel_values"].to(model.device)).logits
-            logits.append(found[:, FAKE] - found[:, REAL])
-            waiting = []
+    logits, left = [], iter(tqdm(images, desc=title, total=count, unit="img"))
+    while batch := list(itertools.islice(left, BATCH)):
+        found = model(processor(batch, return_tensors="pt")["pixel_values"].to(model.device)).logits
+        logits.append(found[:, FAKE] - found[:, REAL])
     handle.remove()
     return {"features": torch.cat(read).float().cpu(), "logits": torch.cat(logits).float().cpu()}
-
-
-def some_of_each(pictures: Dataset) -> Dataset:
-    """At most `PER_SOURCE` pictures of each generator and collection, drawn at random."""
-    names = np.asarray(pictures["generator"][:])
-    order = np.random.default_rng(0).permutation(len(names))
-    rows = [order[names[order] == name][:PER_SOURCE] for name in np.unique(names)]
-    return pictures.select(np.sort(np.concatenate(rows)))
 
 
 class Small:
@@ -118,25 +107,19 @@ class Small:
             settings,
         )
         known = columns_of(pictures)
-        self.parts.append(
-            {name: values.double().numpy() for name, values in found.items()}
-            | {"labels": known["label"], "kinds": known["kind"], "folds": folds}
-            | {"groups": np.full(len(folds), group, dtype="<U24")}
-        )
+        part = {name: values.double().numpy() for name, values in found.items()} | {"folds": folds}
+        part |= {"labels": known["label"], "kinds": known["kind"], "groups": np.full(len(folds), group, dtype="<U24")}
+        self.parts.append(part)
 
     def __getitem__(self, name: str) -> NDArray:
         return np.concatenate([part[name] for part in self.parts])
 
 
 def weigh(small: Small, seen: Sequence[NDArray]) -> tuple[NDArray, NDArray, float]:
-    """Logits of fake times the familiarity, each by a layer that did not see the image's source, and the last layer.
+    """Logits of fake times the familiarity, each by a layer that did not see the image's source.
 
-    Args:
-        small ([`Small`]): The images.
-        seen (`Sequence[np.ndarray]`): For each fold whether its layer may learn from an image, of shape `(n,)`.
-
-    Returns:
-        The logits, and the weights and the bias of the layer that learned from all.
+    Also the weights and the bias of the layer that learned from all. `seen` says for each fold whether its layer may
+    learn from an image, of shape `(n,)`.
     """
     features, known, learned = small["features"], small["groups"] == "known", np.any(seen, axis=0)
     weights, bias = fit_familiarity(features[learned], known[learned])
@@ -148,42 +131,33 @@ def weigh(small: Small, seen: Sequence[NDArray]) -> tuple[NDArray, NDArray, floa
     return logits, weights, bias
 
 
-def fitting_groups(small: Small, rows: NDArray) -> tuple[NDArray, NDArray]:
-    """Rows, some of them twice, and the group of each in which a promise is to hold.
-
-    The known real images stand beside their own fakes, and beside those of other small generators.
-    """
-    groups = small["groups"]
-    beside = rows[(groups[rows] == "known") & (small["labels"][rows] == REAL)]
-    rows = rows[groups[rows] != "test"]
-    return np.concatenate([rows, beside]), np.concatenate([groups[rows], np.full(len(beside), "other small fakes")])
-
-
 def measure(small: Small, logits: NDArray) -> dict[str, Any]:
     """Thresholds at each operating point, and the verdicts by thresholds that were fitted without the image's fold."""
-    probabilities = expit(logits)
+    probabilities, labels, kinds = expit(logits), small["labels"], small["kinds"]
+    groups, folds = small["groups"], small["folds"]
     record: dict[str, Any] = {"thresholds": {}, "verdicts": {}, "own": {}}
+    test = groups == "test"
 
-    def fit(rows: NDArray, promise: Any) -> tuple[float, float]:
-        rows, groups = fitting_groups(small, rows)
-        return fit_promised_thresholds(
-            small["labels"][rows], probabilities[rows], small["kinds"][rows], promise, groups
-        )
+    def fit(rows: NDArray[np.bool_], promise: Promise) -> tuple[float, float]:
+        # The known real images stand beside their own fakes, and beside those of other small generators.
+        beside = np.flatnonzero(rows & (groups == "known") & (labels == REAL))
+        once = np.flatnonzero(rows & ~test)
+        of_each = np.concatenate([groups[once], np.full(len(beside), "other small fakes")])
+        some = np.concatenate([once, beside])
+        return fit_promised_thresholds(labels[some], probabilities[some], kinds[some], promise, of_each)
 
     for point, promise in SMALL_PROMISES.items():
         verdicts = np.full(len(logits), "uncertain")
         for fold in range(FOLDS):
-            scored = np.flatnonzero(small["folds"] == fold)
-            pair = fit(np.flatnonzero(small["folds"] != fold), promise)
-            verdicts[scored] = verdicts_at(probabilities[scored], pair)
-        pair = fit(np.arange(len(logits)), promise)
+            scored = folds == fold
+            verdicts[scored] = verdicts_at(probabilities[scored], fit(~scored, promise))
+        pair = fit(np.ones(len(logits), bool), promise)
         record["thresholds"][point] = list(pair)
-        test = np.flatnonzero(small["groups"] == "test")
         verdicts[test] = verdicts_at(probabilities[test], pair)
         record["verdicts"][point] = {
             name: {"pictures": int(rows.sum())} | shares_of(verdicts[rows]) for name, rows in _shown(small).items()
         }
-        answered, right = verdicts[test] != "uncertain", (verdicts[test] == "fake") == small["labels"][test]
+        answered, right = verdicts[test] != "uncertain", (verdicts[test] == "fake") == labels[test]
         record["own"][point] = {
             "answered": float(answered.mean()),
             "right": float(right[answered].mean()) if answered.any() else None,
@@ -212,33 +186,27 @@ def _shown(small: Small) -> dict[str, NDArray]:
 def compare_sizes(
     model: WaveFreqForImageClassification, processor: Any, pictures: Dataset, count: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """How often the verdict on a version of a picture contradicts that on the picture, in [0, 1], or differs from it.
+    """[`verdict_changes`] from each picture to its versions, by size and operating point.
 
-    Args:
-        pictures (`datasets.Dataset`): Of sources that neither network saw.
-        count (`int`): How many to take, half of each class, at random.
+    Takes `count` pictures, half of each class, at random. Neither network saw their sources.
     """
     rng, labels = np.random.default_rng(0), np.asarray(pictures["label"][:])
     rows = np.concatenate([rng.permutation(np.flatnonzero(labels == label))[: count // 2] for label in (REAL, FAKE)])
-    verdicts: dict[str, dict[str, list[str]]] = {point: {} for point in SMALL_PROMISES}
-    for side in tqdm((None, *SIZES), desc="Sizes"):
-        images = images_of(pictures.select(np.sort(rows)), side)
+
+    def verdicts_at_side(side: int | None) -> dict[str, NDArray]:
         logits, sizes = [], []
-        for image in images:
+        for image in images_of(pictures.select(np.sort(rows)), side):
             inputs = processor(image, return_tensors="pt").to(model.device)
             logits.append(model(**inputs).logits[0])
             sizes.append(inputs["image_sizes"][0])
         found = torch.stack(logits)
-        fake = (found[:, FAKE] - found[:, REAL]).sigmoid().tolist()
-        for point, of in verdicts.items():
-            of["as it is" if side is None else f"{side} px"] = verdicts_of(
-                model.config, fake, torch.stack(sizes), point
-            )
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for point, versions in verdicts.items():
-        before = np.asarray(versions.pop("as it is"))
-        for name, of_version in versions.items():
-            result.setdefault(name, {})[point] = verdict_changes(before, np.asarray(of_version))
+        judged = (model.config, (found[:, FAKE] - found[:, REAL]).sigmoid().tolist(), torch.stack(sizes))
+        return {point: np.asarray(verdicts_of(*judged, point)) for point in SMALL_PROMISES}
+
+    before, result = verdicts_at_side(None), {}
+    for side in tqdm(SIZES, desc="Sizes"):
+        after = verdicts_at_side(side)
+        result[f"{side} px"] = {point: verdict_changes(before[point], after[point]) for point in SMALL_PROMISES}
     return result
 
 
@@ -260,18 +228,18 @@ def save(detector: str, weights: NDArray, bias: float, record: Mapping[str, Any]
 def gather(
     small: Small, known: Sequence[str], test: Sequence[str], other_fakes: Sequence[str], data: Sequence[str], most: int
 ) -> list[NDArray]:
-    """Adds all groups of small images.
-
-    Returns:
-        For each fold whether its layer may learn from an image, of shape `(n,)`.
-    """
+    """Adds all groups of small images, and says for each fold whether its layer may learn from an image: `(n,)`."""
     rng = np.random.default_rng(0)
     of_known, of_test, of_others = (
         drop_duplicates(load_sources(list(of), "train")) for of in (known, test, other_fakes)
     )
     of_test = without(of_test, set(of_known["sha1"][:]))
     of_known, of_test = (of.select(np.sort(rng.permutation(len(of))[:most])) for of in (of_known, of_test))
-    pictures = some_of_each(load_pictures(data, max(SIDES)))
+    pictures = load_pictures(data, max(SIDES))
+    names = np.asarray(pictures["generator"][:])
+    order = np.random.default_rng(0).permutation(len(names))
+    rows_of = [order[names[order] == name][:PER_SOURCE] for name in np.unique(names)]
+    pictures = pictures.select(np.sort(np.concatenate(rows_of)))
     columns = columns_of(pictures)
     assignment = assign_folds(columns, FOLDS)
     folds, generators = rng.integers(FOLDS, size=len(of_known)), np.asarray(of_others["generator"][:])

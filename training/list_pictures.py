@@ -4,20 +4,27 @@ python -m tellsign.training.list_pictures world[234]_*.parquet native.parquet na
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import imagehash
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
+from PIL import Image
 
 from tellsign.modeling.image_loading import load_image
 from tellsign.training.data.families import family_of, is_before_2022
-from tellsign.training.data.picture_list import PICTURE_LIST, picture_hash
 from tellsign.training.trainer.arguments import run
 
 
+PICTURE_LIST = Path(__file__).parent / "data" / "sources.parquet"
+"""The list of the pictures that the network for large ones learned from. It holds no pictures."""
+MOST_ELONGATED = 1.5
+"""Ratio of the sides to which the pictures of the sets are cut, in the middle."""
+MOST_CHANGED = 12
+"""Bits of a hash of 128 that may differ in the same picture."""
 SOURCE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<commit>[0-9a-f]{7,40}))?:(?P<path>.+)")
 KNOWN = ("label", "kind", "generator", "licence")
 SCHEMA = pa.schema(
@@ -26,17 +33,32 @@ SCHEMA = pa.schema(
 )
 
 
+def source_of(row: Mapping[str, Any]) -> str:
+    """The address of a picture as data sets name it, `REPOSITORY@COMMIT:PATH`."""
+    return f"{row['repository']}{'@' * bool(row['commit'])}{row['commit'] or ''}:{row['path']}"
+
+
+def picture_hash(image: Image.Image) -> str:
+    """Difference hashes of the middle of a picture along both axes, 128 bits as 32 hexadecimal digits.
+
+    Reductions and encodings change few of them, at most `MOST_CHANGED` as a rule. Others have another picture's.
+    """
+    width, height = (min(side, round(MOST_ELONGATED * min(image.size))) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    middle = image.crop((left, top, left + width, top + height))
+    return f"{imagehash.dhash(middle)}{imagehash.dhash_vertical(middle)}"
+
+
 def list_pictures(sets: Sequence[str]) -> pa.Table:
     """One row for each address that the sets name, in the order of addresses.
 
     Args:
-        sets (`Sequence[str]`): Parquet files with the columns of `KNOWN`, `source`, `width`, `height`, `image` and
-            `sha1`. Those with a column `whole` hold cuts, of which only the address counts.
+        sets (`Sequence[str]`): Parquet files with the columns of `KNOWN`, `source`, `width`, `height` and `image`.
+            Those with a column `whole` hold cuts, of which only the address counts.
 
     Returns:
-        `pyarrow.Table` of `SCHEMA`. `commit` is null where the source names none. `since_2022`, whether the family's
-        models are so new, is null of real pictures. `hash` is null where it would not fit the file: of the picture
-        only a cut is there, or the picture is a part of the file.
+        `pyarrow.Table` of `SCHEMA`. `commit` is null where the source names none, `since_2022` of real pictures.
+        `hash` is null where it would not fit the file: only a cut is there, or the picture is a part of the file.
 
     Raises:
         ValueError: If a source cannot be parsed, or rows of one address do not agree.

@@ -41,8 +41,7 @@ def shift_phases(images: torch.Tensor) -> torch.Tensor:
 
 def join_frequencies(images: torch.Tensor) -> torch.Tensor:
     """Joins the low frequencies of an image and the high ones of another at 0.08 to 0.23 cycles a pixel."""
-    cut = _uniform(0.08, 0.23)
-    share = torch.sigmoid(60 * (_frequencies(images) - cut))
+    share = torch.sigmoid(60 * (_frequencies(images) - _uniform(0.08, 0.23)))
     spectra = torch.fft.rfft2(images)
     return torch.fft.irfft2(spectra * (1 - share) + spectra.roll(1, 0) * share, s=images.shape[-2:])
 
@@ -50,8 +49,8 @@ def join_frequencies(images: torch.Tensor) -> torch.Tensor:
 def blend(images: torch.Tensor) -> torch.Tensor:
     """Blends an image into another along soft, irregular borders."""
     cells = int(torch.randint(3, 9, ()))
-    mask = interpolate(torch.randn(len(images), 1, cells, cells), images.shape[-2:], mode="bicubic")
-    mask = torch.sigmoid(6 * mask)
+    field = interpolate(torch.randn(len(images), 1, cells, cells), images.shape[-2:], mode="bicubic")
+    mask = torch.sigmoid(6 * field)
     return images * mask + images.roll(1, 0) * (1 - mask)
 
 
@@ -76,12 +75,7 @@ def main(
     count: Annotated[int, typer.Option(min=1, help="Most images to write.")] = 16_000,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
 ) -> None:
-    """Breaks photographs of 32x32 pixels, equally many by each method, and writes them as JPEG of quality 75.
-
-    \f
-    Raises:
-        ValueError: If there are fewer than two images for each method.
-    """
+    """Breaks photographs of 32x32 pixels, equally many by each method, and writes them as JPEG of quality 75."""
     set_seed(seed)
     images = DecodedImages(load_real_images(data), WaveFreqImageProcessor(image_mean=[0.0] * 3, image_std=[1.0] * 3))
     chosen = torch.randperm(len(images))[:count]

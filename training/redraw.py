@@ -6,6 +6,7 @@ The decoder learns this one picture, from noise (deep image prior; Ulyanov et al
 of generators it enlarges by two, several times over.
 """
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +22,12 @@ from tellsign import load_image
 
 CHANNELS = (48, 48, 48, 40, 32, 16)
 STRIDE = 2 ** (len(CHANNELS) - 1)
-LEARNING_RATE = 8e-3
 
 
 def decoder() -> nn.Sequential:
     """Transposed convolutions, each with a convolution behind it."""
     layers: list[nn.Module] = []
-    for inner, outer in zip(CHANNELS, CHANNELS[1:], strict=False):
+    for inner, outer in itertools.pairwise(CHANNELS):
         layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1), nn.BatchNorm2d(outer), nn.LeakyReLU(0.2)]
         if outer != CHANNELS[-1]:
             layers += [nn.Conv2d(outer, outer, 3, padding=1), nn.BatchNorm2d(outer), nn.LeakyReLU(0.2)]
@@ -47,7 +47,7 @@ def main(
     width, height = (max(side, round(scale * length)) // STRIDE * STRIDE for length in image.size)
     target = pil_to_tensor(image.resize((width, height), Image.Resampling.LANCZOS))[None] / 255
     network, noise = decoder(), torch.randn(1, CHANNELS[0], height // STRIDE, width // STRIDE)
-    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(network.parameters(), 8e-3)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, steps, power=0.7)
     for _ in tqdm(range(steps), desc="Drawing"):
         drawn = network(noise + 0.03 * torch.randn_like(noise))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import AutoImageProcessor, EvalPrediction, TrainerCallback, TrainingArguments
@@ -26,7 +25,7 @@ from tellsign.training.data.groups import DataArguments, load_images
 from tellsign.training.data.images import Augmentation, DecodedImages, whole_batch, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
 from tellsign.training.data.views import BalancedViews
-from tellsign.training.evaluation.metrics import DetectionMetric
+from tellsign.training.evaluation.metrics import detection_scores
 from tellsign.training.evaluation.prediction import check_finite, fake_probability
 from tellsign.training.trainer.adversarial import ProjectedGradientDescent
 from tellsign.training.trainer.arguments import overrides_of, parse_recipe
@@ -106,13 +105,10 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """The scores of [`DetectionMetric`] from logits and labels."""
+    """The scores of [`detection_scores`] from logits and labels."""
     logits = np.asarray(prediction.predictions, np.float64)
     check_finite(logits)
-    probabilities = fake_probability(logits, temperature=1.0)
-    # In memory, since several runs would wait for each other's file.
-    metric = DetectionMetric(keep_in_memory=True)
-    return metric.compute(predictions=probabilities, references=np.asarray(prediction.label_ids))
+    return detection_scores(np.asarray(prediction.label_ids), fake_probability(logits, temperature=1.0))
 
 
 class DetectorTrainer(WholeValidationTrainer):
@@ -140,13 +136,13 @@ class DetectorTrainer(WholeValidationTrainer):
         categories = inputs.get("category_labels")
         inputs = {name: values for name, values in inputs.items() if name != "category_labels"}
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        # What the losses beside it are divided by, as it is itself.
-        count = len(inputs["pixel_values"])
-        if num_items_in_batch is not None:
-            gathered_from = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-            count = num_items_in_batch / gathered_from
         category_logits = outputs.get("category_logits")
         if category_logits is not None and categories is not None:
+            # What the other loss is divided by too.
+            count = len(inputs["pixel_values"])
+            if num_items_in_batch is not None:
+                gathered_from = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+                count = num_items_in_batch / gathered_from
             # What an image shows, given that it is real; output 0 is that of anything else.
             targets = torch.where(categories == UNKNOWN, UNKNOWN, categories + 1)
             loss = loss + nn.functional.cross_entropy(category_logits.float(), targets, reduction="sum") / count
@@ -171,22 +167,15 @@ class DetectorTrainer(WholeValidationTrainer):
         self.create_model_card()
         if not self.is_world_process_zero():
             return None
+        args, folder = self.args, Path(str(self.args.output_dir))
         return push(
-            str(self.args.output_dir),
-            self.args.hub_model_id or Path(str(self.args.output_dir)).name,
-            private=self.args.hub_private_repo if private is None else private,
-            token=token or self.args.hub_token,
-            revision=revision or self.args.hub_revision,
+            folder,
+            args.hub_model_id or folder.name,
+            private=args.hub_private_repo if private is None else private,
+            token=token or args.hub_token,
+            revision=revision or args.hub_revision,
             commit_message=commit_message,
         )
-
-
-def hash_of(images: Dataset) -> str:
-    """The sha1 of the bytes of all images: others may have the same names."""
-    contents = hashlib.sha1()
-    for image in images["image"]:
-        contents.update(content_of(image) or b"")
-    return contents.hexdigest()
 
 
 @torch.no_grad()
@@ -201,14 +190,13 @@ def add_start(model: WaveFreqForImageClassification, arguments: ModelArguments) 
 
 def what_is_trained(model: WaveFreqForImageClassification) -> str:
     """A sentence on the network that a run trains, and one on what it leaves as it is."""
-    size = model.config.image_size
-    text = f"Training the network for small images, at {size}x{size} pixels."
-    if model.large_picture is not None:
-        text += (
-            f" Pictures with a short side of {model.large_picture.config.smallest_side} pixels or more are judged by "
-            "another one, which stays as it is with its temperature and thresholds: train_large trains it."
-        )
-    return text
+    size, large = model.config.image_size, model.large_picture
+    return f"Training the network for small images, at {size}x{size} pixels." + (
+        f" Pictures with a short side of {large.config.smallest_side} pixels or more are judged by another one, which "
+        "stays as it is with its temperature and thresholds: train_large trains it."
+        if large is not None
+        else ""
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -223,7 +211,8 @@ def main(arguments: list[str] | None = None) -> None:
     with training_args.main_process_first(desc="loading the data"):
         train_images, validation = load_images(data_args, of_small, model.config, training_args.seed)
     validation_images = DecodedImages(validation, of_small, model.config.image_size)
-    run.record(validation_sha1=hash_of(validation))
+    contents = b"".join(content_of(image) or b"" for image in validation["image"])  # others may have the same names
+    run.record(validation_sha1=hashlib.sha1(contents).hexdigest())
     if training_args.process_index == 0:
         print(what_is_trained(model))
 

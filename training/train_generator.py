@@ -60,15 +60,10 @@ class Discriminator(nn.Sequential):
         super().__init__(*layers, spectral_norm(nn.Conv2d(4 * width, 1, 4)))
 
 
-def _noise(count: int, device: torch.device) -> torch.Tensor:
-    return torch.randn(count, LATENT_SIZE, 1, 1, device=device)
-
-
 def train(images: DecodedImages, steps: int, batch_size: int, snapshots: int) -> Iterator[nn.Module]:
-    """Trains a generator, and yields the average of its weights, in evaluation mode, several times.
+    """Trains a generator, and yields the average of its weights after so many snapshots: the last step, half, ...
 
-    The images' `pixel_values` are in [-1, 1], and at least a batch. There are so many snapshots: after the last step,
-    half as many, a quarter, and so on.
+    The images' `pixel_values` are in [-1, 1], and at least a batch.
     """
     if len(images) < batch_size:
         raise ValueError(
@@ -88,7 +83,7 @@ def train(images: DecodedImages, steps: int, batch_size: int, snapshots: int) ->
     for step in tqdm(range(1, steps + 1), desc="Training", unit="step"):
         real = next(batches)["pixel_values"].to(device)
         with autocast():
-            fakes = generator(_noise(len(real), device))
+            fakes = generator(torch.randn(len(real), LATENT_SIZE, 1, 1, device=device))
             scores = discriminator(torch.cat([real, fakes.detach()]))
         of_real, of_fake = scores.float().split(batch_size)
         (softplus(-of_real).mean() + softplus(of_fake).mean()).backward()
@@ -113,7 +108,7 @@ def fakes_of(generator: nn.Module, count: int) -> Iterator[dict]:
     """Rows of a data set, with fakes of a generator from [`train`]."""
     device = next(generator.parameters()).device
     for part in torch.arange(count).split(250):
-        for picture in generator(_noise(len(part), device)).cpu() / 2 + 0.5:
+        for picture in generator(torch.randn(len(part), LATENT_SIZE, 1, 1, device=device)).cpu() / 2 + 0.5:
             yield fake_row(picture, "tellsign-gan-0")
 
 

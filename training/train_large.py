@@ -45,10 +45,9 @@ def main(
 
     for name in ("temperature", "octave_scale", "octave_shift"):
         setattr(model.config, name, measured[name])
-    for point, field in OPERATING_POINTS.items():
-        setattr(model.config, field, measured["verdict_thresholds"][point])
-    for point, field in ERROR_RATES.items():
-        setattr(model.config, field, measured["verdict_error_rates"][point])
+    for point in OPERATING_POINTS:
+        setattr(model.config, OPERATING_POINTS[point], measured["verdict_thresholds"][point])
+        setattr(model.config, ERROR_RATES[point], measured["verdict_error_rates"][point])
     both = WaveFreqForImageClassification.from_pretrained(
         detector, dtype=torch.float32, large_picture_config=model.config
     )

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from transformers.utils import logging
 
 from tellsign import WaveFreqForImageClassification
@@ -16,8 +17,8 @@ from tellsign.training.evaluation.prediction import check_finite, fake_probabili
 
 
 logger = logging.get_logger(__name__)
-WRONG = 0.05
-"""Share of errors wanted at most among the images called fake, and among those called real."""
+STRENGTH = 0.01
+"""Inverse of the penalty of [`fit_familiarity`] on weights. A hundred times more answers as many known images."""
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -50,15 +51,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def fit_shift(logits: np.ndarray, labels: np.ndarray) -> float:
     """The shift of the logit of fake that minimizes the cross entropy at the best temperature (Platt, 1999).
 
-    Args:
-        logits (`np.ndarray` of shape `(n, 2)`): Logits of real and fake at temperature 1.
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-
-    Returns:
-        `float`, in units of the logits.
-
-    Raises:
-        ValueError: If fakes do not have the higher logits of fake.
+    Logits of real and fake, `(n, 2)`, are at temperature 1. A `ValueError` says if fakes do not have the higher ones.
     """
     # Its small penalty keeps the slope finite where the classes lie apart.
     line = LogisticRegression().fit(logits[:, 1:] - logits[:, :1], labels)
@@ -75,18 +68,15 @@ def fit_thresholds(
     probabilities: np.ndarray,
     groups: np.ndarray | None = None,
     real_called_fake: float = 0.01,
-    wrong: float = WRONG,
+    wrong: float = 0.05,
 ) -> tuple[float, float]:
     """The probabilities of fake between which a verdict is withheld, so that errors are as rare as promised.
 
     An image is called fake above the smallest probability, but at least 0.5, that keeps two promises in each group.
     A new real image is called fake with at most the promised probability. That is split conformal prediction for one
-    class of each group (Vovk, 2012, arXiv 1209.2673). Errors among the images called fake, counted with one more, are
-    within `wrong`. An image is called real below the largest probability, but at most 0.5, that keeps errors among
-    the images called real within it too.
-
-    The share of real images called fake is guaranteed on average. The two shares of errors are aimed at, since they
-    do not rise steadily with the cut. On images that are hard to tell apart, or few, new ones have more.
+    class of each group (Vovk, 2012, arXiv 1209.2673), and guaranteed on average. Errors among the images called fake,
+    counted with one more, are within `wrong`. An image is called real below the largest probability, but at most 0.5,
+    that does the same. Shares of errors are aimed at alone, since they do not rise steadily with the cut.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -103,23 +93,17 @@ def fit_thresholds(
     low, high = 0.5, 0.5
     for group in np.unique(groups):
         real, fake = (probabilities[(groups == group) & (labels == label)] for label in (0, 1))
-        least = _conformal_cut(real, real_called_fake)
-        if least is None:
+        # A new one of exchangeable scores exceeds the k-th largest of n with a probability of k / (n + 1).
+        allowed = math.floor(real_called_fake * (len(real) + 1))
+        least = np.sort(real)[-allowed] if allowed else 1.0
+        if not allowed:
             logger.warning(
                 f"group {group} has {len(real)} real validation images, too few to promise that at most "
                 f"{100 * real_called_fake:g}% are called fake: no image will be"
             )
-            least = 1.0
         low = min(low, _largest_cut(fake, real, 0.5, wrong))
         high = max(high, -_largest_cut(-real, -fake, -max(0.5, least), wrong))
     return max(0.0, float(low)), min(1.0, float(high))
-
-
-def _conformal_cut(probabilities: np.ndarray, share: float) -> float | None:
-    """The smallest number above which a new image lies with at most this probability; `None` if there are too few."""
-    # A new one of exchangeable scores exceeds the k-th largest of n with a probability of k / (n + 1).
-    allowed = math.floor(share * (len(probabilities) + 1)) - 1
-    return float(np.sort(probabilities)[-1 - allowed]) if allowed >= 0 else None
 
 
 def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:
@@ -150,18 +134,9 @@ def calibrate_detector(
     real_called_fake: float,
     wrong: float,
 ) -> dict[str, float]:
-    """Fits the logit of fake, the temperature and the thresholds of a model to validation images.
+    """Fits the logit of fake, the temperature and the thresholds of a model, in place, to validation images.
 
-    Args:
-        model ([`WaveFreqForImageClassification`]): Changed in place.
-        images ([`DecodedImages`]): The validation images.
-        groups (`np.ndarray` of shape `(len(images),)`): The group of each.
-        fake_logit_weight (`float`): Factor on the logit of fake.
-        real_called_fake (`float`): Largest share of the real images of each group that are to be called fake.
-        wrong (`float`): Largest share of errors among the images of each verdict.
-
-    Returns:
-        The scores of [`detection_scores`].
+    See [`weigh_fake_logit`] and [`fit_thresholds`]. Gives [`detection_scores`].
 
     Raises:
         ValueError: If the logits are not finite, or tell nothing of the classes where that of fake is to be weighed.
@@ -174,3 +149,19 @@ def calibrate_detector(
     probabilities = fake_probability(logits, model.config.temperature)
     model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups, real_called_fake, wrong))
     return detection_scores(labels, probabilities)
+
+
+def fit_familiarity(features: NDArray, known: NDArray[np.bool_]) -> tuple[NDArray, float]:
+    """A linear layer whose sigmoid is the probability that an image is a known one, at the shares given.
+
+    Args:
+        features (`np.ndarray` of shape `(n, num_features)`): What the detector's last layer reads.
+        known (`np.ndarray` of shape `(n,)`): Whether the image is like those that the detector learned from.
+
+    Returns:
+        The weights, of shape `(num_features,)`, and the bias.
+    """
+    scaler = StandardScaler().fit(features)
+    line = LogisticRegression(C=STRENGTH, max_iter=1000).fit(scaler.transform(features), known)
+    weights = line.coef_[0] / scaler.scale_
+    return weights, float(line.intercept_[0] - weights @ scaler.mean_)

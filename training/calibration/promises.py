@@ -15,20 +15,15 @@ class Promise:
     """Bounds that verdicts keep on sources that training did not see, as shares in (0, 1).
 
     Args:
-        photographs_accused (`float`): Most photographs that are called fake, see [`conformal_share`].
-        others_accused (`float`):
-            Most other pictures made by people (artwork, screenshots, ...) that are called fake, see the same.
+        photographs_accused (`float`):
+            Most photographs that are called fake, as conformal prediction expects of the next (Vovk et al., 2005).
+        others_accused (`float`): Most other pictures made by people (artwork, screenshots, ...) that are called fake.
         real_wrong (`float`): Most errors among the pictures called real, where half are fake, as it was measured.
     """
 
     photographs_accused: float = 0.02
     others_accused: float = 0.03
     real_wrong: float = 0.08
-
-
-def conformal_share(accused: NDArray) -> float:
-    """The share that is expected of the next picture of the same sort (conformal prediction, Vovk et al., 2005)."""
-    return float((accused.sum() + 1) / (len(accused) + 1))
 
 
 FEW_CLEARED = 0.01
@@ -48,13 +43,12 @@ def fit_promised_thresholds(
     """The probabilities of fake between which a verdict is withheld, so that a promise holds.
 
     Args:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        probabilities (`np.ndarray` of shape `(n,)`): Of fake, each from a run that did not see the picture's source.
+        labels, probabilities (`np.ndarray` of shape `(n,)`): 1 for fake; each from a run that did not see the source.
         kinds (`np.ndarray` of shape `(n,)`): "photo" for photographs.
-        promise ([`Promise`], *optional*): What is to hold.
+        promise ([`Promise`], *optional*): What is to hold in each group.
         groups (`np.ndarray` of shape `(n,)`, *optional*):
-            Which pictures belong together. The promise is to hold in each group. Where at most one fake in a hundred
-            is called real, nothing is asked of the share of errors among these.
+            Which pictures belong together. Where at most one fake in a hundred of a group is called real, nothing is
+            asked of the share of errors among these.
 
     Returns:
         `tuple[float, float]`, in [0, 1] and rising. Below the first a picture is called real, above the second fake.
@@ -66,16 +60,8 @@ def fit_promised_thresholds(
     # Between two of the probabilities nothing changes.
     cuts = np.sort(probabilities)
     high = next((cut for cut in cuts if cut >= 0.5 and all(part.accuses_few(cut, promise) for part in parts)), 1.0)
-    low = next(
-        (
-            cut
-            for cut in cuts[::-1]
-            if cut <= 0.5
-            and all(part.clears_rightly(cut, promise, spared) for part in parts)
-            and any((part.real < cut).any() for part in parts)
-        ),
-        0.0,
-    )
+    clearing = (cut for cut in cuts[::-1] if probabilities[labels == 0].min(initial=1) < cut <= 0.5)
+    low = next((cut for cut in clearing if all(part.clears_rightly(cut, promise, spared) for part in parts)), 0.0)
     if high == 1:
         logger.warning("no threshold accuses as few as promised: no picture will be called fake")
     if low == 0:
@@ -86,10 +72,7 @@ def fit_promised_thresholds(
 def keeps_promise(
     labels: NDArray, probabilities: NDArray, kinds: NDArray, thresholds: tuple[float, float], promise: Promise
 ) -> bool:
-    """Whether verdicts by thresholds keep a promise, or call at most `FEW_CLEARED` of the fakes real.
-
-    The arguments are those of [`fit_promised_thresholds`].
-    """
+    """Whether verdicts keep a promise, or call at most `FEW_CLEARED` of the fakes real."""
     low, high = thresholds
     group = _Group(labels, probabilities, kinds)
     return group.accuses_few(high, promise) and group.clears_rightly(low, promise, FEW_CLEARED)
@@ -100,13 +83,14 @@ class _Group:
 
     def __init__(self, labels: NDArray, probabilities: NDArray, kinds: NDArray):
         self.real, self.fake = (np.sort(probabilities[labels == label]) for label in (0, 1))
-        self.photographs = np.sort(probabilities[(labels == 0) & (kinds == "photo")])
-        self.others = np.sort(probabilities[(labels == 0) & (kinds != "photo")])
+        is_photo = kinds[labels == 0] == "photo"
+        self.photographs, self.others = (probabilities[labels == 0][of] for of in (is_photo, ~is_photo))
 
     def accuses_few(self, cut: float, promise: Promise) -> bool:
-        accused = conformal_share(self.photographs > cut) <= promise.photographs_accused
+        photographs, others = (((of > cut).sum() + 1) / (len(of) + 1) for of in (self.photographs, self.others))
         # Where there are no others, nothing is promised of them.
-        return accused and (not len(self.others) or conformal_share(self.others > cut) <= promise.others_accused)
+        few_others = not len(self.others) or others <= promise.others_accused
+        return bool(photographs <= promise.photographs_accused and few_others)
 
     def clears_rightly(self, cut: float, promise: Promise, spared: float) -> bool:
         wrong, right = (np.searchsorted(of, cut) / len(of) for of in (self.fake, self.real))

@@ -10,7 +10,7 @@ from scipy.special import expit
 from transformers.utils import logging
 
 from tellsign.modeling.modeling_large_picture import FULL_SIDE, calibration_of_size
-from tellsign.modeling.verdicts import verdict_of
+from tellsign.training.evaluation.left_out import verdicts_at
 
 from .detector import fit_temperature
 from .promises import Promise, fit_promised_thresholds, keeps_promise
@@ -59,7 +59,7 @@ def fit_verdicts(
 
     Args:
         columns (`Mapping`): `label` and `kind` of each file.
-        files, copies: Of the files as they are, and of their small copies at several sizes.
+        files, copies (`Pictures`): Of the files, and of their small copies at several sizes.
         promises (`Mapping[str, Promise]`): By operating point.
     """
     labels, kinds = columns["label"], columns["kind"]
@@ -77,20 +77,13 @@ def fit_verdicts(
     for scale, shift in itertools.product(SCALES.tolist(), SHIFTS.tolist()):
         calibration, thresholds = tried = fitted(scale, shift)
         of_files, *of_copies = (calibration.probabilities(*pictures) for pictures in (files, *copies))
-        kept = all(
-            keeps_promise(labels, probabilities, kinds, thresholds[name], promise)
-            for name, promise in promises.items()
-            for probabilities in of_copies
-        )
-        pairs = [(seen, pair) for seen in (of_files, *of_copies) for pair in thresholds.values()]
-        answered = float(np.mean([_answered(*both) for both in pairs]))
-        if kept and answered > most:
-            best, most = tried, answered
+        tests = itertools.product(of_copies, promises.items())
+        if all(keeps_promise(labels, seen, kinds, thresholds[name], promise) for seen, (name, promise) in tests):
+            pairs = itertools.product((of_files, *of_copies), thresholds.values())
+            answered = np.mean([np.mean(verdicts_at(*pair) != "uncertain") for pair in pairs])
+            if answered > most:
+                best, most = tried, answered
     if best is None:
         logger.warning("small copies keep no promise: their probabilities are brought near one half")
         best = fitted(SCALES.tolist()[-1], 0.0)
     return best
-
-
-def _answered(probabilities: NDArray, thresholds: tuple[float, float]) -> float:
-    return float(np.mean([verdict_of(probability, thresholds) != "uncertain" for probability in probabilities]))

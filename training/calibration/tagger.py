@@ -37,18 +37,14 @@ def validation_scores(
 ) -> dict[str, float]:
     """Average precision of each artifact that is planted, their mean, and accuracy on real and fake.
 
-    Raises:
-        ValueError: If training diverged.
+    A `ValueError` says if training diverged.
     """
     check_finite(artifact_logits)
     planted = (present == 1).any(1)
     precisions = average_precisions(present[planted] == 1, artifact_logits[planted])
+    named = zip(plantable(), precisions.tolist(), strict=True)
     scores = {"macro_average_precision": float(np.nanmean(precisions))}
-    scores |= {
-        f"average_precision/{name}": float(value)
-        for name, value in zip(plantable(), precisions, strict=True)
-        if not np.isnan(value)
-    }
+    scores |= {f"average_precision/{name}": value for name, value in named if not np.isnan(value)}
     return scores | {"accuracy": float((logits.argmax(1) == labels)[labels != UNKNOWN].mean())}
 
 
@@ -65,20 +61,9 @@ def predict(model: ArtifactSiglipModel, images: PlantedBatches) -> tuple[NDArray
 
 
 def fit_temperatures(present: NDArray, logits: NDArray) -> NDArray:
-    """The temperature of each artifact, see [`fit_temperature`].
-
-    Args:
-        present, logits: As for [`average_precisions`].
-
-    Returns:
-        `np.ndarray` of shape `(num_artifacts,)`.
-    """
-    return np.asarray(
-        [
-            fit_temperature(np.stack([np.zeros_like(logit), logit], axis=1), truth.astype(int))
-            for truth, logit in zip(present.T, logits.T, strict=True)
-        ]
-    )
+    """The temperature of each artifact, `(num_artifacts,)`, see [`fit_temperature`] and [`average_precisions`]."""
+    pairs = zip(present.T.astype(int), logits.T, strict=True)
+    return np.asarray([fit_temperature(np.stack([0 * logit, logit], axis=1), truth) for truth, logit in pairs])
 
 
 def fit_artifact_thresholds(
@@ -93,8 +78,8 @@ def fit_artifact_thresholds(
     fewer than `LEAST_HITS` hits is none: a few lucky images say nothing of others.
 
     Args:
-        present (`np.ndarray` of shape `(num_images, num_artifacts)`, bool): What is in the images.
-        probabilities (`np.ndarray` of shape `(num_images, num_artifacts)`): Calibrated probabilities of these images.
+        present, probabilities (`np.ndarray` of shape `(num_images, num_artifacts)`):
+            What is in the images, as booleans, and calibrated probabilities.
         untouched (`np.ndarray` of shape `(num_untouched, num_artifacts)`): Those of images without any artifact.
         false_share (`float`, *optional*, defaults to 0.04): Largest share of untouched images that get any artifact.
 
@@ -139,33 +124,24 @@ def fit_artifact_thresholds(
 def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> tuple[float, float]:
     """The share of a heat map's maximum that gives boxes of the highest mean overlap with the true ones.
 
-    Args:
-        heat_maps (`np.ndarray` of shape `(n, height, width)`): At least one.
-        boxes (`list[Box]`): Where each artifact is.
-
-    Returns:
-        The share, a multiple of 0.05 in (0, 1), and the mean overlap with it.
+    Heat maps have the shape `(n, height, width)`, with at least one. The share is a multiple of 0.05 in (0, 1). The
+    second number is that overlap.
     """
-    thresholds = np.arange(1, 20) / 20
-    overlaps = [
-        np.mean([box_overlap(box_of(heat, threshold), box) for heat, box in zip(heat_maps, boxes, strict=True)])
-        for threshold in thresholds
-    ]
-    best = int(np.argmax(overlaps))
-    return float(thresholds[best]), float(overlaps[best])
+
+    def overlap(threshold: float) -> float:
+        pairs = zip(heat_maps, boxes, strict=True)
+        return float(np.mean([box_overlap(box_of(heat, threshold), box) for heat, box in pairs]))
+
+    best = max((np.arange(1, 20) / 20).tolist(), key=overlap)
+    return best, overlap(best)
 
 
 def fit_category_threshold(probabilities: NDArray, categories: NDArray) -> float:
     """The smallest probability above which the likeliest category is right in `OBJECTS_RIGHT` of the images.
 
     The share is that of the images in which one is named. As many of the images that show none must get none.
-
-    Args:
-        probabilities (`np.ndarray` of shape `(n, num_categories)`): That the image shows the category.
-        categories (`np.ndarray` of shape `(n,)`): Index of what it shows, or `NONE_SHOWN`.
-
-    Returns:
-        `float` in [0, 1]; 1 if there is none.
+    Probabilities have the shape `(n, num_categories)`. `categories` are indices, `(n,)`, or `NONE_SHOWN`. In [0, 1]; 1
+    if there is none.
     """
     likeliest = probabilities.max(1)
     order = np.argsort(-likeliest, kind="stable")
@@ -179,9 +155,7 @@ def fit_category_threshold(probabilities: NDArray, categories: NDArray) -> float
 
 
 def calibrate_categories(tagger: ArtifactTagger, validation: PlantedBatches) -> dict[str, float]:
-    """Fits the threshold above which an object is named.
-
-    It takes planted and untouched real images of which is known whether they show an object, and which.
+    """Fits the threshold above which an object is named, to real images of which is known whether they show one.
 
     Returns:
         `objects_named`, the share of these images in which one is named. `objects_right`, the share of those in which
@@ -210,14 +184,8 @@ def calibrate_categories(tagger: ArtifactTagger, validation: PlantedBatches) -> 
 def calibrate_places(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, float]:
     """Fits the threshold of boxes on planted images, of which 2,000, drawn at random, are enough.
 
-    Args:
-        model ([`ArtifactSiglipModel`]): Its configuration is changed.
-        validation ([`PlantedBatches`]): Planted images, and others.
-        columns (`list[int]`): The indices of the artifacts that can be planted in the model's logits.
-
-    Returns:
-        `box_iou`, the mean overlap of the boxes with the true ones, but for those that are the whole image. Nothing
-        if there are no others.
+    `columns` are those of [`calibrate_artifacts`]. Gives `box_iou`, the mean overlap of the boxes with the true ones,
+    but for those that are the whole image. Nothing if there are no others.
     """
     model.eval()
     config: Any = model.config
@@ -226,8 +194,7 @@ def calibrate_places(model: ArtifactSiglipModel, validation: PlantedBatches, col
     planted = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:, 0]
     drawn = torch.randperm(len(planted), generator=torch.Generator().manual_seed(0))[:2000]
     rows = planted[drawn.sort().values]
-    heats: list[NDArray] = []
-    boxes: list[Box] = []
+    heats, boxes = list[NDArray](), list[Box]()
     for batch in rows.split(500):
         pixel_values = validation.pixel_values(batch).to(model.device)
         maps = model(pixel_values=pixel_values).map_logits[:, columns].float().sigmoid().cpu().numpy()
@@ -276,7 +243,8 @@ def calibrate_artifacts(model: ArtifactSiglipModel, validation: PlantedBatches, 
     learned = learned[thresholds[learned] < 1]
     config = model.config
     config.trained_artifacts = [config.artifact_labels[columns[index]] for index in learned]
-    all_temperatures, all_thresholds = np.ones(len(config.artifact_labels)), np.full(len(config.artifact_labels), 0.5)
+    count = len(config.artifact_labels)
+    all_temperatures, all_thresholds = np.ones(count), np.full(count, 0.5)
     all_temperatures[columns], all_thresholds[columns] = temperatures, thresholds
     config.artifact_temperatures, config.artifact_thresholds = all_temperatures.tolist(), all_thresholds.tolist()
 

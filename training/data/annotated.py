@@ -4,6 +4,7 @@ People differ. What one sees and another denies is unknown, and teaches nothing.
 """
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,10 +51,8 @@ def load_annotated(folders: Sequence[str]) -> list[AnnotatedImage]:
 
 
 def _agreed(files: Sequence[AnnotationFile]) -> AnnotatedImage:
-    annotations = []
-    for file in files:
-        annotation, _ = file.read()
-        annotations.append(annotation)
+    annotations = [file.read()[0] for file in files]
+    for file, annotation in zip(files, annotations, strict=True):
         for entry in annotation.unread:
             logger.warning(f"{file.path}: left out an entry: {entry['reason']}")
     verdicts = {annotation.verdict for annotation in annotations} - {"", "unsure"}
@@ -61,7 +60,7 @@ def _agreed(files: Sequence[AnnotationFile]) -> AnnotatedImage:
     says = {name: {labels[name] for labels in known if name in labels} for labels in known for name in labels}
     image = AnnotatedImage(files[0].image, verdicts.pop() if len(verdicts) == 1 else "")
     image.artifacts = {name: True in values for name, values in says.items() if len(values) == 1}
-    for artifact in (artifact for annotation in annotations for artifact in annotation.artifacts):
+    for artifact in itertools.chain.from_iterable(annotation.artifacts for annotation in annotations):
         if image.artifacts.get(artifact["label"]):
             image.boxes.setdefault(artifact["label"], []).append(artifact["box"])
     return image

@@ -3,12 +3,16 @@
 Ranges stand beside the fields, so that a wrong number is refused before data are read.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from datasets import Dataset
 
-from .sources import load_described
+from .sources import LABELS, NO_CATEGORY, categories_of, drop_duplicates, hold_out, load_sources
+
+
+MOST_CATEGORIES = 1000
 
 
 def option(default: Any, text: str, **metadata: Any) -> Any:
@@ -48,10 +52,39 @@ class SourceArguments(CheckedArguments):
     data_split: str = option("train", "Split of a data set on the Hub.")
     data_revision: str | None = option(None, "Commit of a data set on the Hub.")
 
-    def load(self, **options: Any) -> tuple[Dataset, Dataset, dict[str, str]]:
-        """Training images, validation images and known categories, see [`load_described`]."""
-        how = (self.data_split, self.data_revision, self.validation_per_class)
-        return load_described(self.train_data, *how, **options)
+    def load(
+        self, without_category: Collection[str] = (), classes: Sequence[str] = LABELS
+    ) -> tuple[Dataset, Dataset, dict[str, str]]:
+        """Training images, validation images, and known categories by sha1.
+
+        Args:
+            without_category (`Collection[str]`, *optional*):
+                Generators and photograph collections whose images show nothing that has a category: `NO_CATEGORY`.
+            classes (`Sequence[str]`, *optional*): As for [`hold_out`].
+
+        Raises:
+            ValueError: If the data have no such generator, or a class has too few images. If no image has a category
+                and one should have none. If there are more categories than names of what images show.
+        """
+        images = load_sources(self.train_data, self.data_split, self.data_revision)
+        categories, names = categories_of(images), set(images["generator"][:])
+        if absent := set(without_category) - names:
+            raise ValueError(f"--without_category: the data have no generator {', '.join(sorted(absent))}")
+        for sha1, generator in zip(images["sha1"][:], images["generator"][:], strict=True):
+            if generator in without_category:
+                categories[sha1] = NO_CATEGORY
+        shown = set(categories.values())
+        if shown == {NO_CATEGORY}:
+            raise ValueError("--without_category: of no image the column category says what it shows")
+        if len(shown) > MOST_CATEGORIES:
+            raise ValueError(
+                f"{', '.join(self.train_data)}: the column category has {len(shown)} names, expected at most "
+                f"{MOST_CATEGORIES} of what images show"
+            )
+        try:
+            return *hold_out(drop_duplicates(images), self.validation_per_class, classes), categories
+        except ValueError as error:
+            raise ValueError(f"--validation_per_class: {error}") from None
 
 
 @dataclass

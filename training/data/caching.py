@@ -14,13 +14,9 @@ from safetensors.torch import save_file
 def cached(
     path: Path | None, make: Callable[[], dict[str, torch.Tensor]], settings: Mapping[str, Any] | None = None
 ) -> dict[str, torch.Tensor]:
-    """Reads tensors from a file with the same settings, or else makes them and writes the file.
+    """Reads tensors from a file with the same settings, or else makes them, on the CPU, and writes the file.
 
-    Args:
-        path (`Path`, *optional*): The file. Without one nothing is kept.
-        make (`Callable`): Makes the tensors, on the CPU.
-        settings (`Mapping`, *optional*): Settings that the tensors depend on, as JSON. Not needed where the file's
-            name tells them.
+    Without a `path` nothing is kept. Settings that the tensors depend on are kept as JSON, unless the name tells them.
     """
     metadata = {"settings": json.dumps(settings, sort_keys=True)} if settings else None
     if path is not None and path.is_file():
@@ -35,11 +31,7 @@ def cached(
 
 
 def save_whole(tensors: Mapping[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Writes a file of safetensors, whole or not at all: half a file would be read later.
-
-    Raises:
-        OSError: If it cannot be written, such as on a full disk.
-    """
+    """Writes a file of safetensors, whole or not at all, or raises an `OSError`: half a file would be read later."""
     part = path.with_suffix(f".{os.getpid()}.part")  # another process may write the same
     try:
         save_file(dict(tensors), part, metadata=metadata)

@@ -23,8 +23,6 @@ RESAMPLERS: dict[str, tuple[Image.Resampling, ...]] = {
 }
 QUALITIES = {"view": (40, 95), "history": (50, 95)}
 """Lowest and highest quality of JPEG and WebP."""
-MOST_STRETCHED = 1.5
-"""Largest ratio of the sides of a random part."""
 LARGEST_WEBP = 16383
 """Longest side that the format holds, in pixels; a panorama may be longer."""
 LEAST_SIDE = 64
@@ -51,9 +49,8 @@ def _quality(kind: str, rng: np.random.Generator) -> int:
 def random_history(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A picture after one to three steps of sharing.
 
-    Each may resize it (0.63 to 1). Then it encodes it (JPEG or WebP, quality 50 to 95) or, as a screenshot, keeps it.
-    Repeated encodings, drawn alike for both classes, keep the codec from telling the class (AI-GenBench,
-    arXiv 2504.20865).
+    Each may resize it (0.63 to 1), and encodes it (JPEG or WebP, quality 50 to 95) or, as a screenshot, keeps it.
+    Drawn alike for both classes, encodings keep the codec from telling the class (AI-GenBench, arXiv 2504.20865).
     """
     for _ in range(rng.integers(1, 4)):
         factor = rng.uniform(0.63, 1)
@@ -72,8 +69,7 @@ def random_history(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def random_look(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A picture that has lost its color in one of eight cases, and got a border in one of six.
 
-    The border is white, black or of one color. It is on all sides or on two, and up to 0.15 of the shorter side wide.
-    Drawn alike for both classes, neither tells the class.
+    The border is white, black or of one color, on all sides or on two, and up to 0.15 of the shorter side wide.
     """
     if rng.random() < 1 / 8:
         image = _grey(image)
@@ -91,7 +87,7 @@ def random_part(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     The ratio is 1 in two of five cases and otherwise between 2:3 and 3:2, uniform in its logarithm. Most generators
     draw squares and most cameras do not: so the shape of a training picture does not tell its class.
     """
-    ratio = 1.0 if rng.random() < 0.4 else float(np.exp(rng.uniform(-1, 1) * np.log(MOST_STRETCHED)))
+    ratio = 1.0 if rng.random() < 0.4 else float(np.exp(rng.uniform(-1, 1) * np.log(1.5)))
     width, height = min(image.width, round(image.height * ratio)), min(image.height, round(image.width / ratio))
     left, top = int(rng.integers(image.width - width + 1)), int(rng.integers(image.height - height + 1))
     return image.crop((left, top, left + width, top + height))
@@ -101,26 +97,17 @@ def _grey(image: Image.Image) -> Image.Image:
     return ImageOps.grayscale(image).convert("RGB")
 
 
-def _reposted(image: Image.Image) -> Image.Image:
-    return encode(rescale(encode(image, "JPEG", 60), 0.8), "JPEG", 70)
-
-
-def _cropped(image: Image.Image) -> Image.Image:
-    return image.crop((image.width // 10, image.height // 10, *image.size))
-
-
 VERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "as it is": lambda image: image,
     "JPEG quality 70": lambda image: encode(image, "JPEG", 70),
     "three quarters of the size": lambda image: rescale(image, 0.75),
-    "a tenth cut off": _cropped,
+    "a tenth cut off": lambda image: image.crop((image.width // 10, image.height // 10, *image.size)),
     "grey": _grey,
     "screenshot": lambda image: rescale(image, 0.85, Resampling.BILINEAR),
-    "reposted": _reposted,
+    "reposted": lambda image: encode(rescale(encode(image, "JPEG", 60), 0.8), "JPEG", 70),
 }
 """Of one picture, by which it is measured whether the verdict stays. "screenshot": as the screen showed it, kept
-without loss. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of quality 70. A PNG has the same pixels."""
-
+without loss. A PNG has the same pixels."""
 SQUEEZED = "squeezed"
 """A history that leaves the shape: wide and tall pictures are squeezed into a square, as the detector sees them."""
 REDUCED = {f"reduced to {side} pixels": side for side in (LARGEST_SHORT_SIDE, 96, 64)}
@@ -135,10 +122,10 @@ def _reduced(image: Image.Image, side: int) -> Image.Image:
 
 
 def whole_as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
-    """The whole of a picture: its middle square, one of its `VERSIONS`, or by a number a random part and history.
+    """The middle square of a picture or of one of its `VERSIONS`, since the shape tells the class.
 
-    The middle square, since the shape tells the class, unless it is `SQUEEZED` or one of `REDUCED`. For versions a
-    picture that was reduced for the data is first enlarged: they are made of files.
+    Or a number draws a random part and history. `SQUEEZED` and `REDUCED` keep the shape. For versions a picture that
+    was reduced for the data is first enlarged: they are made of files.
     """
     image = load_image(content)
     if history in REDUCED:
@@ -202,18 +189,15 @@ def _disturb(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def random_view(image: Image.Image, image_size: int, rng: np.random.Generator) -> np.ndarray:
     """A random part of an image as a square, stored and resized in a random way: an array of uint8.
 
-    Half of the views hold as much of the image as a random aspect ratio between 3:4 and 4:3 allows. The others hold a
-    part whose side is drawn log-uniformly. The part is resized by a random resampler, perhaps over a size in between.
-    Before or after that, it is perhaps stored as JPEG or WebP of a random quality. A quarter of the views get another
-    brightness, contrast or saturation, or noise. Half of the views end as JPEG of quality 75, 4:2:0, a quarter as they
-    are, a quarter in another random encoding. An image that has the wanted size already is in three of four cases
-    neither cut nor resized.
+    Half of the views hold as much of the image as a random aspect ratio between 3:4 and 4:3 allows, the others a part
+    whose side is drawn log-uniformly. It is resized by a random resampler, perhaps over a size in between. Before or
+    after that, it is perhaps stored as JPEG or WebP of a random quality. A quarter of the views get another look. Half
+    end as JPEG of quality 75, 4:2:0, a quarter as they are, a quarter in another random encoding.
 
-    Nothing of it depends on the class. Images are first brought to at most five times the wanted size: the original's
-    size shows in the views as little as can be.
+    Images are first brought to at most five times the wanted size: the original's size shows as little as can be.
     """
     target = (image_size, image_size)
-    # Images of the wanted size keep their pixels in most views, since resizing blurs the finest traces.
+    # Resizing would blur the finest traces of images of the wanted size.
     if image.size != target or rng.random() < 0.25:
         shrink = min(image.size) / (5 * image_size)
         if shrink > 1:
@@ -247,5 +231,5 @@ def _random_box(size: tuple[int, int], image_size: int, rng: np.random.Generator
     side = largest if rng.random() < 0.5 else np.exp(rng.uniform(np.log(smallest), np.log(largest)))
     box_width = min(width, max(1, round(side * np.sqrt(aspect))))
     box_height = min(height, max(1, round(side / np.sqrt(aspect))))
-    left, top = rng.integers(0, width - box_width + 1), rng.integers(0, height - box_height + 1)
-    return int(left), int(top), int(left + box_width), int(top + box_height)
+    left, top = int(rng.integers(width - box_width + 1)), int(rng.integers(height - box_height + 1))
+    return left, top, left + box_width, top + box_height

@@ -1,6 +1,5 @@
 """Training and validation images of a detector, by the arguments of its command."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset, Value, concatenate_datasets
@@ -51,55 +50,34 @@ class DataArguments(SourceArguments):
     adversarial_steps: int = option(1, "Gradient steps that find the adversarial change.")
 
 
-def load_groups(arguments: DataArguments) -> list[Dataset]:
-    """All images of each group."""
-    return [
-        load_sources(split_group(group), arguments.data_split, arguments.data_revision)
-        for group in arguments.train_data
-    ]
-
-
-def split_groups(
-    groups: list[Dataset], arguments: DataArguments, real_categories: Sequence[str] = ()
-) -> tuple[list[Dataset], Dataset]:
-    """Training images of each group, and as many validation images of each, with its number in the column `group`.
+def load_images(
+    arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int
+) -> tuple[DecodedImages | BalancedViews, Dataset]:
+    """Training images, and as many validation images of each group, with its number in the column `group`.
 
     Images that share their bytes are on one side. A `ValueError` says if a group has too few images, or none has one
     of the categories.
     """
-    groups = [add_category_labels(group, real_categories) for group in groups]
-    if real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
+    how, categories = (arguments.data_split, arguments.data_revision), config.real_categories
+    groups = [load_sources(split_group(group), *how) for group in arguments.train_data]
+    groups = [add_category_labels(group, categories) for group in groups]
+    if categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
         raise ValueError(
-            f"{', '.join(arguments.train_data)}: no real image has one of the categories "
-            f"{', '.join(real_categories)} in the column category; to train without them, --config_overrides "
-            "'{\"real_categories\": []}'"
+            f"{', '.join(arguments.train_data)}: no real image has one of the categories {', '.join(categories)} in "
+            "the column category; to train without them, --config_overrides '{\"real_categories\": []}'"
         )
     groups = [drop_duplicates(group) for group in groups]
     held_out_of: list[Dataset] = []
-    for name, group in zip(arguments.train_data, groups, strict=True):
+    for number, (name, group) in enumerate(zip(arguments.train_data, groups, strict=True)):
         try:
-            held_out_of.append(hold_out(group, arguments.validation_per_class)[1])
+            held_out = hold_out(group, arguments.validation_per_class)[1]
         except ValueError as error:
             raise ValueError(f"--validation_per_class: {name}: {error}") from None
+        held_out_of.append(held_out.add_column("group", [number] * len(held_out), feature=Value("int64")))
     # Images that several groups share stay in each, so that the classes keep their shares.
-    validation = _numbered(held_out_of)
-    return [without(group, validation["sha1"][:]) for group in groups], validation
-
-
-def load_images(
-    arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int
-) -> tuple[DecodedImages | BalancedViews, Dataset]:
-    """Training images and validation images, see [`split_groups`]."""
-    groups, validation = split_groups(load_groups(arguments), arguments, config.real_categories)
+    validation = concatenate_datasets(held_out_of)
+    groups = [without(group, validation["sha1"][:]) for group in groups]
     train = drop_duplicates(concatenate_datasets(groups))
     if not arguments.views:
         return DecodedImages(train, image_processor, config.image_size), validation
     return BalancedViews(groups, image_processor, config.image_size, len(train), seed), validation
-
-
-def _numbered(groups: list[Dataset]) -> Dataset:
-    """The images of all groups, with their group's number in a column."""
-    numbered = [
-        group.add_column("group", [number] * len(group), feature=Value("int64")) for number, group in enumerate(groups)
-    ]
-    return concatenate_datasets(numbered)

@@ -37,8 +37,8 @@ _QUANTIZATION = JpegImagePlugin.JpegImageFile(io.BytesIO(encode_uniformly(PILIma
 def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np.ndarray:
     """Decodes an image such that neither its format nor its size tells its class: an array of uint8.
 
-    An image that is not yet a JPEG of quality 75, 4:2:0, at the wanted size is made one before it is decoded. It is
-    resized (bicubic, aspect ratio not kept) and encoded. One that cannot be read raises a `ValueError` with its name.
+    It is made a JPEG of quality 75, 4:2:0, at the wanted size (bicubic, aspect ratio not kept), unless it is one. One
+    that cannot be read raises a `ValueError` with its name.
     """
     return np.asarray(make_uniform(load_image(content, name), content, image_size))
 
@@ -61,15 +61,12 @@ def _is_uniform(content: bytes, image_size: int) -> bool:
 
 
 def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArray, NDArray]:
-    """Decodes all images that can be read; a warning names each other one.
+    """Decodes all images that can be read; a warning names each other one, a `ValueError` says if there are none.
 
-    Returns:
-        The images, `(n, 3, image_size, image_size)`, uint8, the row of each in the data set, `(n,)`, and its height
-        and width as it came, `(n, 2)`. If none can be read, a `ValueError` is raised.
+    Gives the images, `(n, 3, image_size, image_size)`, uint8, the row of each in the data set, `(n,)`, and its height
+    and width as it came, `(n, 2)`.
     """
-    decoded: list[np.ndarray] = []
-    rows: list[int] = []
-    sizes: list[tuple[int, int]] = []
+    decoded: list[tuple[np.ndarray, int, tuple[int, int]]] = []
     for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
         name = f"row {row}" if image is None or not image["path"] else image["path"]
         try:
@@ -77,22 +74,20 @@ def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArra
             if content is None:
                 raise ValueError(f"{name}: there is no image")
             loaded = load_image(content, name)
-            decoded.append(np.asarray(make_uniform(loaded, content, image_size)))
-            rows.append(row)
-            sizes.append((loaded.height, loaded.width))
+            pixels = np.asarray(make_uniform(loaded, content, image_size))
+            decoded.append((pixels, row, (loaded.height, loaded.width)))
         except ValueError as error:
             logger.warning(f"Left out: {error}")
     if not decoded:
         raise ValueError(f"none of the {len(dataset)} images can be read")
-    images = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
-    return images, np.asarray(rows), np.asarray(sizes)
+    images, rows, sizes = map(np.asarray, zip(*decoded, strict=True))
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), rows, sizes
 
 
 class DecodedImages(torch.utils.data.Dataset):
     """A data set decoded once into memory (3 kB an image at 32 pixels), handed out in whole processed batches.
 
     With `large`, batches also hold large pictures as the second network sees them, if the image processor makes these.
-    They are read again for each batch.
 
     Attributes:
         images (`torch.Tensor` of shape `(len(self), 3, image_size, image_size)`, uint8): All images.
@@ -128,8 +123,6 @@ class DecodedImages(torch.utils.data.Dataset):
 
 def without_large(image_processor: Any) -> Any:
     """An image processor that makes no large pictures, which hold as much memory as 64 small ones."""
-    if getattr(image_processor, "large_picture_processor", None) is None:
-        return image_processor
     image_processor = copy.copy(image_processor)
     image_processor.large_picture_processor = None
     return image_processor
@@ -144,8 +137,7 @@ def as_batch(
 ) -> dict[str, torch.Tensor]:
     """What a detector learns from: images of shape `(batch_size, 3, height, width)`, uint8, with what is known.
 
-    The sizes of shape `(batch_size, 2)` are those before the images were brought to one. They are left away if the
-    image processor is that of a model that does not take them.
+    Sizes, `(batch_size, 2)`, are those before the images were brought to one, and left away for models without them.
     """
     inputs = dict(image_processor(images, return_tensors="pt"))
     if "image_sizes" in inputs:
@@ -166,10 +158,9 @@ def whole_batch(batch: Any) -> Any:
 
 
 class Augmentation:
-    """Random changes of a batch that leave the evidence in place: no rotation, no resampling, no colour.
+    """Mirrors half of the images, and shifts all by at most `shift` pixels along each axis, with reflected borders.
 
-    Half of the images are mirrored. All are shifted by at most `shift` pixels along each axis; the border is
-    reflected.
+    That leaves the evidence in place: no rotation, no resampling, no colour.
     """
 
     def __init__(self, flip: bool = True, shift: int = 2):

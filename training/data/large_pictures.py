@@ -1,16 +1,20 @@
 """Pictures that the network for large ones learns from, and what is known of them."""
 
+import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file
 
-from .originals import Originals, load_originals
+from tellsign.modeling.modeling_large_picture import moments_of_features
+
 from .sources import content_of, drop_duplicates, load_sources
 
 
@@ -29,7 +33,23 @@ ORIGINALS_HELP = (
     "What the backbone gives of the original files of some of the data: features as safetensors, and a table .tsv "
     "beside them. Heads learn from these wholes too. Verdicts are fitted and measured on these files."
 )
+FACTS = ("source", "format", "width", "height")
 KNOWN = ("label", "generator", "family", "kind", "person")
+
+
+@dataclass(frozen=True)
+class Originals:
+    """Original files as the detector sees them: wholes squeezed to squares, and three cuts at native pixels.
+
+    Args:
+        moments (`torch.FloatTensor` of shape `(n, 2, num_moments)`): Of wholes and of cuts, see [`moments_of`].
+        places (`np.ndarray` of shape `(n,)`): The pictures, reduced, that were made of them.
+        facts (`dict`): Of each file, `FACTS` as arrays.
+    """
+
+    moments: torch.Tensor
+    places: NDArray
+    facts: dict[str, NDArray]
 
 
 @dataclass(frozen=True)
@@ -37,10 +57,8 @@ class LargePictures:
     """Pictures of which there is the whole, a cut at native pixels, or both.
 
     Args:
-        wholes (`datasets.Dataset`): From [`load_pictures`], as `cuts`.
-        cuts (`datasets.Dataset`): At native pixels.
-        whole_rows (`np.ndarray` of shape `(n,)`): The row of each picture in `wholes`, -1 where there is none.
-        cut_rows (`np.ndarray` of shape `(n,)`): That in `cuts`.
+        wholes, cuts (`datasets.Dataset`): From [`load_pictures`].
+        whole_rows, cut_rows (`np.ndarray` of shape `(n,)`): The row of each picture in these, -1 where there is none.
         columns (`Mapping`): What is known of each picture, as arrays.
         originals ([`Originals`], *optional*): Of the last pictures. These have a cut, and no whole in `wholes`.
     """
@@ -74,8 +92,7 @@ class LargePictures:
             return np.minimum(self.originals.facts["width"], self.originals.facts["height"]).astype(float)
         if self.cuts is not self.wholes:
             return np.full(len(self.complete), np.inf)
-        images = self.wholes.select(self.whole_rows[self.complete])["image"]
-        return np.asarray([float(min(Image.open(io.BytesIO(content_of(image) or b"")).size)) for image in images])
+        return _shorter_sides(self.wholes.select(self.whole_rows[self.complete])).astype(float)
 
     @property
     def measured_wholes(self) -> NDArray:
@@ -89,62 +106,73 @@ def load_large_pictures(
     """Pictures with their cuts, first those that have one, then those without, then original files.
 
     Args:
-        data (`Sequence[str]`): Sources of whole pictures, see [`load_pictures`].
+        data, smallest_side: As for [`load_pictures`].
         cuts (`Sequence[str]`): Sources of cuts. Without them cuts are taken from the pictures themselves.
-        smallest_side (`int`): Shortest side of the wholes in pixels.
         originals (`Path`, *optional*): See [`load_originals`]. Each counts as one more picture of the same source.
     """
-    pictures = _wholes_and_cuts(load_pictures(data, smallest_side), cuts)
+    wholes = load_pictures(data, smallest_side)
+    rows = np.arange(len(wholes))
+    pictures = LargePictures(wholes, wholes, rows, rows, columns_of(wholes))
+    if cuts:
+        native = drop_duplicates(load_sources(list(cuts), "train"))
+        row_of = {sha1: row for row, sha1 in enumerate(wholes["sha1"][:])}
+        joined = np.asarray([row_of.get(sha1, -1) for sha1 in native["whole"][:]])
+        alone = np.setdiff1d(rows, joined)
+        whole_rows, cut_rows = np.append(joined, alone), np.append(np.arange(len(native)), np.full(len(alone), -1))
+        of_cuts = columns_of(native)
+        known = {name: np.append(of_cuts[name], of[alone]) for name, of in pictures.columns.items()}
+        pictures = LargePictures(wholes, native, whole_rows, cut_rows, known)
     if originals is None:
         return pictures
     sha1s = pictures.wholes["sha1"][:]
     loaded = load_originals(originals, [sha1s[row] if row >= 0 else "" for row in pictures.whole_rows])
     places = loaded.places
-    return LargePictures(
-        pictures.wholes,
-        pictures.cuts,
-        np.concatenate([pictures.whole_rows, np.full(len(places), -1)]),
-        np.concatenate([pictures.cut_rows, pictures.cut_rows[places]]),
-        {name: np.concatenate([values, values[places]]) for name, values in pictures.columns.items()},
-        loaded,
+    return replace(
+        pictures,
+        whole_rows=np.concatenate([pictures.whole_rows, np.full(len(places), -1)]),
+        cut_rows=np.concatenate([pictures.cut_rows, pictures.cut_rows[places]]),
+        columns={name: np.concatenate([values, values[places]]) for name, values in pictures.columns.items()},
+        originals=loaded,
     )
 
 
-def _wholes_and_cuts(wholes: Dataset, cuts: Sequence[str]) -> LargePictures:
-    if not cuts:
-        rows = np.arange(len(wholes))
-        return LargePictures(wholes, wholes, rows, rows, columns_of(wholes))
-    native = drop_duplicates(load_sources(list(cuts), "train"))
-    row_of = {sha1: row for row, sha1 in enumerate(wholes["sha1"][:])}
-    joined = np.asarray([row_of.get(sha1, -1) for sha1 in native["whole"][:]])
-    alone = np.setdiff1d(np.arange(len(wholes)), joined)
-    of_cuts, of_wholes = columns_of(native), columns_of(wholes)
-    return LargePictures(
-        wholes,
-        native,
-        np.concatenate([joined, alone]),
-        np.concatenate([np.arange(len(native)), np.full(len(alone), -1)]),
-        {name: np.concatenate([of_cuts[name], of_wholes[name][alone]]) for name in KNOWN},
-    )
+def load_originals(path: Path, wholes: Sequence[str]) -> Originals:
+    """Reads features, a tensor `(n, 2, num_moments)` of safetensors, and the table of the same name with `.tsv`.
+
+    The table has a row for each, the columns `FACTS`, and `whole`, the sha1 of a picture. Those count whose picture is
+    among `wholes`. A `ValueError` says if there are none, or the table has another length.
+    """
+    with path.with_suffix(".tsv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file, delimiter="\t"))
+    features = load_file(path)["features"].float()
+    if len(features) != len(table):
+        raise ValueError(f"{path}: has features of {len(features)} files, and a table of {len(table)}")
+    place_of = {sha1: place for place, sha1 in enumerate(wholes) if sha1}
+    found = [at for at, file in enumerate(table) if file["whole"] in place_of]
+    if not found:
+        raise ValueError(f"{path}: holds no original of these pictures")
+    facts = {name: np.asarray([table[at][name] for at in found]) for name in FACTS}
+    facts |= {name: facts[name].astype(int) for name in ("width", "height")}
+    places = np.asarray([place_of[table[at]["whole"]] for at in found])
+    return Originals(moments_of_features(features[found]), places, facts)
 
 
 def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:
     """The pictures of several sources, once each, without those whose shorter side is smaller.
 
-    Training and scoring take those of half the side at which pictures are seen: others would be mostly enlarged.
-
-    Raises:
-        ValueError: If none is large enough.
+    A `ValueError` says if none is large enough. Training and scoring take those of half the side at which pictures
+    are seen: others would be mostly enlarged.
     """
     pictures = drop_duplicates(load_sources(list(data), "train"))
-    large = [
-        row
-        for row, image in enumerate(pictures["image"])
-        if min(Image.open(io.BytesIO(content_of(image) or b"")).size) >= smallest_side
-    ]
-    if not large:
+    large = np.flatnonzero(_shorter_sides(pictures) >= smallest_side)
+    if not len(large):
         raise ValueError(f"{', '.join(data)}: no picture has a short side of {smallest_side} pixels")
     return pictures.select(large)
+
+
+def _shorter_sides(pictures: Dataset) -> NDArray:
+    contents = (content_of(image) or b"" for image in pictures["image"])
+    return np.asarray([min(Image.open(io.BytesIO(content)).size) for content in contents])
 
 
 def columns_of(pictures: Dataset) -> dict[str, NDArray]:

@@ -38,18 +38,14 @@ def view_moments(
     history: str | int | None,
     cache_dir: Path | None,
 ) -> torch.Tensor:
-    """The moments of one view of pictures, see [`moments_of`].
+    """The moments of one view of pictures, see [`moments_of`]: a tensor of shape `(len(pictures), num_moments)`.
 
     Args:
         pictures (`datasets.Dataset`): Wholes or cuts, see [`LargePictures`].
         view (`str`): "whole", or "cut" for the middle cut.
-        model ([`LargePictureForImageClassification`]): Its head is not used.
-        image_processor ([`LargePictureImageProcessor`]): Its own.
+        model, image_processor: The head is not used.
         history (`str` or `int`, *optional*): See [`whole_as_seen`] and [`cut_as_seen`].
         cache_dir (`Path`, *optional*): Where to keep the result.
-
-    Returns:
-        `torch.FloatTensor` of shape `(len(pictures), num_moments)`.
 
     Raises:
         ValueError: If a picture cannot be read; the message names its row.
@@ -84,12 +80,7 @@ def view_moments(
 
 
 class Moments:
-    """The moments of pictures, of both views.
-
-    Args:
-        pictures ([`LargePictures`]): Of them.
-        model, image_processor, cache_dir: As for [`view_moments`].
-    """
+    """The moments of pictures, of both views, see [`view_moments`]."""
 
     def __init__(
         self,
@@ -98,8 +89,7 @@ class Moments:
         image_processor: LargePictureImageProcessor,
         cache_dir: Path | None,
     ):
-        self.pictures, self.model, self.cache_dir = pictures, model, cache_dir
-        self.image_processor = image_processor
+        self.pictures, self.how, self.cache_dir = pictures, (model, image_processor), cache_dir
 
     def __call__(
         self,
@@ -107,38 +97,31 @@ class Moments:
         cut_history: str | int | None = None,
         rows: NDArray | None = None,
     ) -> torch.Tensor:
-        """Moments after a history of each view, NaN for a view that is missing.
+        """Moments after a history of each view: a tensor of shape `(n, 2, num_moments)`, NaN for a missing view.
 
         Args:
             whole_history, cut_history (`str` or `int`, *optional*): See [`whole_as_seen`] and [`cut_as_seen`].
             rows (`np.ndarray`, *optional*): The pictures to look at. Defaults to all; others are NaN.
-
-        Returns:
-            `torch.FloatTensor` of shape `(n, 2, num_moments)`. Of originals the whole is as the file is.
         """
-        looked_at = np.zeros(len(self.pictures.whole_rows), bool)
-        looked_at[rows if rows is not None else slice(None)] = True
-        sides = (
-            (self.pictures.wholes, self.pictures.whole_rows, whole_history),
-            (self.pictures.cuts, self.pictures.cut_rows, cut_history),
-        )
-        views = []
-        for view, (pictures, rows_of, history) in zip(VIEWS, sides, strict=True):
+        pictures, views = self.pictures, []
+        looked_at = np.zeros(len(pictures.whole_rows), bool)
+        looked_at[slice(None) if rows is None else rows] = True
+        for view, seen, rows_of, history in (
+            ("whole", pictures.wholes, pictures.whole_rows, whole_history),
+            ("cut", pictures.cuts, pictures.cut_rows, cut_history),
+        ):
             there = np.flatnonzero(looked_at & (rows_of >= 0))
-            seen = pictures if rows is None else pictures.select(rows_of[there])
-            moments = view_moments(seen, view, self.model, self.image_processor, history, self.cache_dir)
+            seen = seen if rows is None else seen.select(rows_of[there])
+            moments = view_moments(seen, view, *self.how, history, self.cache_dir)
             of_all = torch.full((len(looked_at), moments.shape[1]), torch.nan)
             of_all[there] = moments[rows_of[there]] if rows is None else moments
             views.append(of_all)
-        if (originals := self.pictures.originals) is not None and rows is None:
-            views[0][self.pictures.original_rows] = originals.moments[:, 0]
+        if pictures.originals is not None and rows is None:  # the whole is as the file is
+            views[0][pictures.original_rows] = pictures.originals.moments[:, 0]
         return torch.stack(views, dim=1)
 
     def as_detected(self) -> torch.Tensor:
-        """Moments as the detector sees pictures: complete ones squeezed to squares, and originals with their own cuts.
-
-        Of all others they are NaN.
-        """
+        """Moments of complete pictures squeezed to squares, and of originals with their own cuts. Others are NaN."""
         moments = self(SQUEEZED, None, self.pictures.complete)
         if self.pictures.originals is not None:
             moments[self.pictures.original_rows] = self.pictures.originals.moments
@@ -148,14 +131,11 @@ class Moments:
         """Moments of small copies of what is measured, one of `REDUCED`, with cuts of these. Others are NaN."""
         rows = self.pictures.measured_wholes
         wholes = self.pictures.wholes.select(self.pictures.whole_rows[rows])
-        views = [
-            view_moments(wholes, view, self.model, self.image_processor, history, self.cache_dir) for view in VIEWS
-        ]
+        views = [view_moments(wholes, view, *self.how, history, self.cache_dir) for view in VIEWS]
         moments = torch.full((len(self.pictures.whole_rows), 2, views[0].shape[1]), torch.nan)
         moments[rows] = torch.stack(views, dim=1)
         return moments
 
     def training_copies(self, copies: int) -> torch.Tensor:
         """What heads learn from, `(copies, n, 2, num_moments)`: pictures as they are, then after random histories."""
-        plain = self(None, 0)
-        return torch.stack([plain, *(self(seed, seed) for seed in range(1, copies))])
+        return torch.stack([self(None, 0), *(self(seed, seed) for seed in range(1, copies))])

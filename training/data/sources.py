@@ -29,7 +29,6 @@ UNNAMED = "unnamed"
 """The generator of images of which none is named."""
 NO_CATEGORY = "none of them"
 """The category of images of which it is known that they show nothing that has one."""
-MOST_CATEGORIES = 1000
 
 
 def load_sources(sources: str | Sequence[str], split: str, revision: str | None = None) -> Dataset:
@@ -99,22 +98,15 @@ def _open_source(source: str, split: str, revision: str | None) -> Any:
         raise ValueError(f"{source}: no such file or folder, and the Hub does not give it: {error}") from error
 
 
-def _check_columns(source: str, dataset: Dataset) -> Features:
+def _labels_of(source: str, dataset: Dataset) -> list[int]:
+    """The label of each image, 0 or 1, after a look at the columns that a source must have."""
     features = dataset.features or {}
-    missing = {"image", "label"} - set(features)
-    if missing:
+    if missing := {"image", "label"} - set(features):
         raise ValueError(f"{source}: has no column {', '.join(sorted(missing))}, only {', '.join(features)}")
     if isinstance(held := features["image"], Value) and held.dtype not in IMAGE_TYPES:
         raise ValueError(f"{source}: its column image holds {held.dtype}, expected files' bytes as binary, or images")
-    return features
-
-
-def _label_indices(source: str, feature: Any, labels: Sequence) -> list[int]:
-    if isinstance(feature, ClassLabel):
-        labels = [None if label is None else feature.int2str(label) for label in labels]
-    names = [str(label).lower() for label in labels]
-    unknown = sorted(set(names) - set(LABELS))
-    if unknown:
+    names = [str(name).lower() for name in _names_in(dataset, "label")]
+    if unknown := sorted(set(names) - set(LABELS)):
         raise ValueError(
             f"{source}: has the labels {', '.join(unknown)}, expected real and fake only, as words or as a ClassLabel "
             "with these names"
@@ -122,22 +114,21 @@ def _label_indices(source: str, feature: Any, labels: Sequence) -> list[int]:
     return [LABELS.index(name) for name in names]
 
 
+def _names_in(dataset: Dataset, column: str) -> list[Any]:
+    """The values of a column, or their names."""
+    feature, values = dataset.features[column], dataset[column][:]
+    if not isinstance(feature, ClassLabel):
+        return values
+    return [None if index is None else feature.int2str(index) for index in values]
+
+
 def _load_source(source: str | Dataset, split: str, revision: str | None) -> Dataset:
     dataset = source if isinstance(source, Dataset) else _open_source(source, split, revision)
     source = str(source)
-    labels = _label_indices(source, _check_columns(source, dataset)["label"], dataset["label"][:])
+    labels = _labels_of(source, dataset)
     dataset = dataset.cast_column("image", Image(decode=False))
-    names = {
-        column: _names(source, dataset, column, absent)
-        for column, absent in (
-            ("generator", UNNAMED),
-            ("family", ""),
-            ("category", ""),
-            ("kind", ""),
-            ("source", ""),
-            ("whole", ""),
-        )
-    }
+    columns = ("generator", "family", "category", "kind", "source", "whole")
+    names = {column: _names(source, dataset, column) for column in columns}
     names["person"] = [re.split("[@:]", name)[0] if ":" in name else "" for name in names.pop("source")]
     names["family"] = [
         family or (family_of(generator) if label == LABELS.index("fake") else generator)
@@ -157,22 +148,19 @@ def _load_source(source: str | Dataset, split: str, revision: str | None) -> Dat
     dataset = dataset.select_columns("image").add_column("sha1", hashes)
     for column, values in names.items():
         dataset = dataset.add_column(column, values, feature=Value("string"))
-    dataset = dataset.add_column("label", labels)
-    return dataset.cast_column("label", ClassLabel(names=LABELS))
+    return dataset.add_column("label", labels, feature=ClassLabel(names=LABELS))
 
 
-def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]:
-    """The names in a column; `absent` where there is none."""
-    feature = (dataset.features or {}).get(column)
-    if feature is None:
-        return [absent] * len(dataset)
-    if isinstance(feature, ClassLabel):
-        return [absent if index is None else feature.int2str(index) for index in dataset[column][:]]
+def _names(source: str, dataset: Dataset, column: str) -> list[str]:
+    """The names in a column; "" or `UNNAMED` where there is none."""
+    absent = UNNAMED if column == "generator" else ""
+    feature = dataset.features.get(column)
+    values = [] if feature is None else _names_in(dataset, column)
     # A number may tell generators apart, but says nothing of what is shown.
-    if column == "category" and feature not in (Value("string"), Value("large_string"), Value("null")):
+    if column == "category" and any(not isinstance(name, str | None) for name in values):
         logger.warning(f"{source}: its column {column} is not used, it holds {feature} instead of names as strings")
-        return [absent] * len(dataset)
-    return [absent if name in (None, "") else str(name) for name in dataset[column][:]]
+        values = []
+    return [absent if name in (None, "") else str(name) for name in values or [None] * len(dataset)]
 
 
 def content_of(image: dict | None) -> bytes | None:
@@ -199,17 +187,10 @@ def categories_of(dataset: Dataset) -> dict[str, str]:
 
 
 def add_category_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """Adds a column `category_label`: the category's index for real images, -100 for all others.
-
-    Args:
-        dataset (`datasets.Dataset`): From [`load_sources`].
-        names (`Sequence[str]`): The categories, in order.
-    """
-    index = {name: number for number, name in enumerate(names)}
-    labels = [
-        index.get(category, UNKNOWN) if label == LABELS.index("real") else UNKNOWN
-        for category, label in zip(dataset["category"][:], dataset["label"][:], strict=True)
-    ]
+    """Adds a column `category_label`: the index in `names` for real images, -100 for all others."""
+    index = dict(zip(names, range(len(names)), strict=True))
+    pairs = zip(dataset["category"][:], dataset["label"][:], strict=True)
+    labels = [UNKNOWN if label else index.get(category, UNKNOWN) for category, label in pairs]
     return dataset.add_column("category_label", labels, feature=Value("int64"))
 
 
@@ -228,8 +209,7 @@ def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int =
 
 def drop_duplicates(dataset: Dataset) -> Dataset:
     """Keeps the first of the images that share their bytes."""
-    _, first = np.unique(np.asarray(dataset["sha1"][:]), return_index=True)
-    return dataset.select(np.sort(first))
+    return dataset.select(np.sort(np.unique(np.asarray(dataset["sha1"][:]), return_index=True)[1]))
 
 
 def without(dataset: Dataset, contents: Collection[str]) -> Dataset:
@@ -238,24 +218,14 @@ def without(dataset: Dataset, contents: Collection[str]) -> Dataset:
 
 
 def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) -> tuple[Dataset, Dataset]:
-    """Splits off a balanced validation set; images that share their bytes stay on one side.
+    """Splits images from [`load_sources`] into training and a balanced validation set.
 
-    Args:
-        dataset (`datasets.Dataset`): From [`load_sources`].
-        per_class (`int`):
-            Number of distinct images of each class to hold out. They are the same ones whatever the order of the rows;
-            fewer of a class are a part of more.
-        classes (`Sequence[str]`, *optional*): Those of which images are held out. Defaults to both.
-
-    Returns:
-        Training and validation set.
-
-    Raises:
-        ValueError: If a class has too few images to leave any for training.
+    Images that share their bytes stay on one side. Of each of the classes, by default both, so many distinct ones are
+    held out: the same whatever the order of the rows, and fewer are a part of more. A `ValueError` says if a class has
+    too few to leave any for training.
     """
     sha1, labels = np.asarray(dataset["sha1"][:]), np.asarray(dataset["label"][:])
-    generator = np.random.default_rng(0)
-    held_out: list[str] = []
+    generator, held_out = np.random.default_rng(0), list[str]()
     for name in classes:
         # Sorted, so that the order of the rows does not matter.
         distinct = np.unique(sha1[labels == LABELS.index(name)])
@@ -269,48 +239,6 @@ def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) 
 def load_real_images(sources: str | Sequence[str]) -> Dataset:
     """The real images of [`load_sources`], each once."""
     return of_class(drop_duplicates(load_sources(sources, "train")), "real")
-
-
-def load_described(
-    sources: Sequence[str],
-    split: str,
-    revision: str | None,
-    validation_per_class: int,
-    without_category: Collection[str] = (),
-    classes: Sequence[str] = LABELS,
-) -> tuple[Dataset, Dataset, dict[str, str]]:
-    """Training images, validation images, and known categories by sha1.
-
-    Args:
-        sources, split, revision: As for [`load_sources`].
-        validation_per_class (`int`): Images of each class held out.
-        without_category (`Collection[str]`, *optional*):
-            Generators and photograph collections whose images show nothing that has a category: `NO_CATEGORY`.
-        classes (`Sequence[str]`, *optional*): As for [`hold_out`].
-
-    Raises:
-        ValueError: If the data have no such generator, or a class has too few images. If no image has a category and
-            one should have none. If there are more categories than names of what images show.
-    """
-    images = load_sources(sources, split, revision)
-    categories, names = categories_of(images), set(images["generator"][:])
-    if absent := set(without_category) - names:
-        raise ValueError(f"--without_category: the data have no generator {', '.join(sorted(absent))}")
-    for sha1, generator in zip(images["sha1"][:], images["generator"][:], strict=True):
-        if generator in without_category:
-            categories[sha1] = NO_CATEGORY
-    if set(categories.values()) == {NO_CATEGORY}:
-        raise ValueError("--without_category: of no image the column category says what it shows")
-    if (count := len(set(categories.values()))) > MOST_CATEGORIES:
-        raise ValueError(
-            f"{', '.join(sources)}: the column category has {count} names, expected at most {MOST_CATEGORIES} "
-            "of what images show"
-        )
-    try:
-        train, validation = hold_out(drop_duplicates(images), validation_per_class, classes=classes)
-    except ValueError as error:
-        raise ValueError(f"--validation_per_class: {error}") from None
-    return train, validation, categories
 
 
 def split_group(group: str) -> list[str]:

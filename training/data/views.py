@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from datasets import Dataset
-from PIL import Image as PILImage
 from transformers import BaseImageProcessor
 from transformers.utils import logging
 
@@ -17,13 +16,6 @@ from .sources import LABELS, category_labels_of, content_of
 logger = logging.get_logger(__name__)
 
 
-def _load(entry: dict | None, place: str, image_size: int) -> PILImage.Image:
-    """Loads an image. One of the wanted size is encoded uniformly, since its views may keep its pixels."""
-    content = content_of(entry) or b""
-    image = load_image(content, (entry or {}).get("path") or place)
-    return make_uniform(image, content, image_size) if image.size == (image_size, image_size) else image
-
-
 class BalancedViews(torch.utils.data.Dataset):
     """Random views of several groups of images, without end, cut into epochs.
 
@@ -31,8 +23,7 @@ class BalancedViews(torch.utils.data.Dataset):
     collection of photographs) is drawn with the square root of its number of images, in it any image. So
     whatever tells one group from another tells nothing about the class, and a large source does not drown small ones.
 
-    View `i` of `epoch` `e` is drawn from a random generator seeded with `(seed, e, i)`. It is the same in whichever
-    process and order it is asked for, and in a run that was resumed.
+    View `i` of `epoch` `e` is drawn by the seed `(seed, e, i)`, in whichever process, order or resumed run.
     """
 
     def __init__(
@@ -43,12 +34,8 @@ class BalancedViews(torch.utils.data.Dataset):
         images_per_epoch: int,
         seed: int = 0,
     ):
-        self.epoch = 0
-        self.groups = groups
-        self.image_processor = image_processor
-        self.image_size = image_size
-        self.images_per_epoch = images_per_epoch
-        self.seed = seed
+        self.groups, self.image_processor, self.image_size = groups, image_processor, image_size
+        self.images_per_epoch, self.seed, self.epoch = images_per_epoch, seed, 0
         self.categories = [category_labels_of(group) for group in groups]
         self.sources = [_sources_of(group) for group in groups]
 
@@ -71,8 +58,12 @@ class BalancedViews(torch.utils.data.Dataset):
         for _ in range(100):
             group, label, row = self.choose(rng)
             try:
-                image = _load(self.groups[group][row]["image"], f"row {row} of group {group}", self.image_size)
+                entry = self.groups[group][row]["image"]
+                content = content_of(entry) or b""
+                image = load_image(content, (entry or {}).get("path") or f"row {row} of group {group}")
                 size = (image.height, image.width)
+                if size == (self.image_size, self.image_size):  # its views may keep its pixels
+                    image = make_uniform(image, content, self.image_size)
                 return random_view(image, self.image_size, rng), size, label, int(self.categories[group][row])
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")

@@ -18,7 +18,7 @@ from tellsign.training.data.degradations import whole_as_seen
 from tellsign.training.data.large_pictures import columns_of
 from tellsign.training.data.sources import content_of
 
-from .left_out import FAKE, REAL, generator_scores, mean_scores, pooled_scores
+from .left_out import FAKE, REAL, classes_of, generator_scores, mean_scores, pooled_scores
 
 
 logger = logging.get_logger(__name__)
@@ -33,14 +33,9 @@ NEGATIONS = {"no", "non", "not"}
 
 
 def fake_index(config: PreTrainedConfig, fake_label: str | None = None) -> int:
-    """The index of the label that says that a picture is generated.
+    """The index of the label that says that a picture is generated, by its name if one is given.
 
-    Args:
-        config (`PreTrainedConfig`): Of an image classifier.
-        fake_label (`str`, *optional*): That label. Needed where the labels do not say which it is.
-
-    Raises:
-        ValueError: If there are not two labels, none of them is that label, or they do not say which it is.
+    A `ValueError` says if there are not two labels, none of them is that one, or they do not say which it is.
     """
     name = config._name_or_path or "the model"
     labels = {int(at): str(of) for at, of in (config.id2label or {}).items()}
@@ -73,23 +68,15 @@ def _class_of(label: str) -> int | None:
 def predict_wholes(
     model: PreTrainedModel, image_processor: Any, pictures: Dataset, fake: int
 ) -> tuple[NDArray, NDArray, NDArray[np.str_]]:
-    """What a classifier says of the middle square of each picture, which its own image processor prepares.
+    """What a classifier says of the middle square of each picture from [`load_sources`].
 
-    The middle square, since the shape tells the class in many data sets.
-
-    Args:
-        model (`PreTrainedModel`): Of two labels.
-        image_processor (`BaseImageProcessor`): The model's own.
-        pictures (`datasets.Dataset`): From [`load_sources`].
-        fake (`int`): See [`fake_index`].
+    The middle square, since the shape tells the class in many data sets. `fake` is that of [`fake_index`].
 
     Returns:
         The rows of the pictures that can be read, a warning names each other one. Their logits of fake minus those
         of real, and their verdicts, see [`verdicts_of`]. Arrays of shape `(n,)`.
     """
-    rows: list[int] = []
-    logits: list[float] = []
-    verdicts: list[str] = []
+    rows, logits, verdicts = list[int](), list[float](), list[str]()
     model.eval()
     for start in tqdm(range(0, len(pictures), BATCH), desc="Scoring", unit="batch", leave=False):
         squares = {}
@@ -118,22 +105,17 @@ def comparison_row(
     AUROC and recall are those of the tables of `leave_out`; "called fake" is by the classifier's own verdict, which
     is at a probability of 50% unless it has thresholds.
 
-    Args:
-        name (`str`): What to call it in its row.
-        model, image_processor, pictures: As for [`predict_wholes`].
-        fake_label (`str`, *optional*): As for [`fake_index`].
-
     Raises:
         ValueError: As [`fake_index`] says. If there are no photographs or no generated pictures that can be read.
     """
     fake = fake_index(model.config, fake_label)
     rows, logits, verdicts = predict_wholes(model, image_processor, pictures, fake)
     columns = columns_of(pictures.select(rows))
-    is_photo = (columns["label"] == REAL) & (columns["kind"] == "photo")
+    photographs, fakes = classes_of(columns)
     groups = {
-        "photographs": is_photo,
-        "other pictures by people": (columns["label"] == REAL) & ~is_photo,
-        "generated pictures": columns["label"] == FAKE,
+        "photographs": photographs,
+        "other pictures by people": ~photographs & ~fakes,
+        "generated pictures": fakes,
     }
     if missing := [title for title in ("photographs", "generated pictures") if not groups[title].any()]:
         raise ValueError(f"there are no {missing[0]} that can be read, with which {name} can be measured")

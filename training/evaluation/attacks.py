@@ -4,11 +4,10 @@ import hashlib
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -106,10 +105,10 @@ def fast_adaptive_boundary(
 ) -> NDArray:
     """Smallest L-infinity change found that flips a two-way classifier, after FAB (Croce & Hein, 2020, 1907.02044).
 
-    Each step linearizes the classifier at the current point, and projects that point and the original onto its
-    boundary. It moves to a mean of the two, biased towards the original, 5% beyond the boundary. A point whose label
-    has flipped first steps back a tenth of the way to the original. Algorithm 1 and its constants are theirs, but the
-    gradient is that before the step back, which saves a pass. There are no random restarts.
+    Each step linearizes the classifier at the current point, projects that point and the original onto its boundary,
+    and moves to a mean of the two, biased towards the original, 5% beyond it. A point whose label has flipped first
+    steps back a tenth of the way to the original. Algorithm 1 and its constants are theirs, but the gradient is that
+    before the step back, which saves a pass. There are no random restarts.
 
     Returns:
         `np.ndarray` of shape `(n,)`, in [0, 1]: zero for images that are wrong without a change, infinite for those
@@ -160,6 +159,9 @@ class Ensemble:
         truth = torch.from_numpy(labels).to(pixels.device).long()
         distance = fast_adaptive_boundary(self.attacked, pixels, truth, self.iterations)
         standing = {"none 0": right}
+        known = {"input_shape": tuple(pixels.shape[1:]), "nb_classes": 2, "clip_values": (0.0, 1.0)}
+        known["device_type"] = "gpu" if pixels.is_cuda else "cpu"
+        wrap: Callable[..., RememberingClassifier] = partial(RememberingClassifier, **known)
         for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
             limit = epsilon / 255
             common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
@@ -167,11 +169,9 @@ class Ensemble:
                 AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=self.iterations, nb_random_init=1, **common
             )
             attacks = {
-                "apgd-ce": apgd(wrap(self.attacked, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy"),
-                "apgd-margin": apgd(wrap(self.attacked, MarginLoss(), pixels)),
-                "square": SquareAttack(
-                    wrap(self.attacked, nn.CrossEntropyLoss(), pixels), max_iter=self.queries, **common
-                ),
+                "apgd-ce": apgd(wrap(self.attacked, nn.CrossEntropyLoss()), loss_type="cross_entropy"),
+                "apgd-margin": apgd(wrap(self.attacked, MarginLoss())),
+                "square": SquareAttack(wrap(self.attacked, nn.CrossEntropyLoss()), max_iter=self.queries, **common),
             }
             standing[f"fab {epsilon}"] = still = right & (distance > limit)
             for name, attack in attacks.items():
@@ -179,7 +179,7 @@ class Ensemble:
                 still[still] = self._withstood(attack, limit, pixels[still], labels[still])
                 standing[f"{name} {epsilon}"] = still
             if self.transfer_from is not None:
-                other = apgd(wrap(self.transfer_from, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy")
+                other = apgd(wrap(self.transfer_from, nn.CrossEntropyLoss()), loss_type="cross_entropy")
                 standing[f"transfer {epsilon}"] = right & self._withstood(other, limit, pixels, labels)
         return {name: torch.from_numpy(still) for name, still in standing.items()}
 
@@ -193,30 +193,6 @@ class Ensemble:
             changed = attack.generate(pixels.cpu().numpy(), np.eye(2, dtype=np.float32)[labels])
         changed = pixels + (torch.from_numpy(changed).to(pixels) - pixels).clamp(-limit, limit)
         return self.attacked.predict(changed) == labels
-
-
-def wrap(classifier: PixelClassifier, loss: nn.Module, pixels: torch.Tensor) -> RememberingClassifier:
-    """Wraps the classifier for the toolbox, for images of this shape and on this device."""
-    device_type = "gpu" if pixels.is_cuda else "cpu"
-    return RememberingClassifier(
-        classifier, loss, tuple(pixels.shape[1:]), 2, clip_values=(0.0, 1.0), device_type=device_type
-    )
-
-
-def _key_of(pairs: Sequence[tuple[PreTrainedModel, WaveFreqImageProcessor]], settings: list) -> Any:
-    """A hash of what an attack's result depends on beside the images."""
-    key = hashlib.sha1(json.dumps(settings).encode())
-    for network, processor in pairs:
-        key.update((network.config.to_json_string() + processor.to_json_string()).encode())
-        for tensor in network.state_dict().values():
-            key.update(tensor.float().cpu().numpy().tobytes())
-    return key
-
-
-def _with_images(key: Any, images: NDArray, labels: NDArray) -> str:
-    whole = key.copy()
-    whole.update(images.tobytes() + labels.tobytes())
-    return whole.hexdigest()
 
 
 def attack_ensemble(
@@ -250,17 +226,24 @@ def attack_ensemble(
     # The toolbox knows no other devices than CUDA and the CPU.
     device = model.device if model.device.type == "cuda" else torch.device("cpu")
     pairs = [(model, image_processor), *([transfer_from] if transfer_from else [])]
-    key = _key_of(pairs, [iterations, queries, bf16, SEED, *epsilons])
+    # What a result depends on beside the images.
+    key = hashlib.sha1(json.dumps([iterations, queries, bf16, SEED, *epsilons]).encode())
+    for network, processor in pairs:
+        key.update((network.config.to_json_string() + processor.to_json_string()).encode())
+        for tensor in network.state_dict().values():
+            key.update(tensor.float().cpu().numpy().tobytes())
     attacked, *others = (PixelClassifier(*pair).to(device) for pair in pairs)
     ensemble = Ensemble(attacked, others[0] if others else None, iterations, queries, bf16)
     found: list[dict[str, torch.Tensor]] = []
     for start in tqdm(range(0, len(images), PART), desc="Attacking", unit="hundred"):
         part = slice(start, start + PART)
         pixels = torch.from_numpy(images[part]).to(device).float() / 255
-        kept = progress_dir and progress_dir / f"{_with_images(key, images[part], labels[part])}.safetensors"
+        of_part = key.copy()
+        of_part.update(images[part].tobytes() + labels[part].tobytes())
+        kept = progress_dir and progress_dir / f"{of_part.hexdigest()}.safetensors"
         found.append(cached(kept, partial(ensemble.standing, pixels, labels[part], epsilons)))
     standing: defaultdict[str, dict[int, NDArray]] = defaultdict(dict)
     for attack, epsilon in [("none", 0), *itertools.product(ATTACKS, epsilons)]:
         if (name := f"{attack} {epsilon}") in found[0]:
-            standing[attack][epsilon] = torch.cat([of_part[name] for of_part in found]).numpy()
+            standing[attack][epsilon] = torch.cat([standing_of[name] for standing_of in found]).numpy()
     return dict(standing)

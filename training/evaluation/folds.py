@@ -23,17 +23,12 @@ logger = logging.get_logger(__name__)
 
 def groups_by_names(*names: NDArray) -> NDArray:
     """Group index per row; rows that share a name in any of the arrays share a group. "" is no name."""
-    count = len(names[0])
-    rows, values = [], []
-    offset = count
-    for column in names:
-        unique, index = np.unique(column, return_inverse=True)
-        named = column != ""
-        rows.append(np.flatnonzero(named))
-        values.append(offset + index[named])
-        offset += len(unique)
-    first, second = np.concatenate(rows), np.concatenate(values)
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(offset, offset))
+    count, named = len(names[0]), np.concatenate(names) != ""
+    rows = np.tile(np.arange(count), len(names))[named]
+    of_columns = np.concatenate([np.char.add(f"{number} ", column) for number, column in enumerate(names)])
+    unique, index = np.unique(of_columns[named], return_inverse=True)
+    nodes = count + len(unique)
+    graph = coo_array((np.ones(len(rows)), (rows, count + index)), shape=(nodes, nodes))
     return connected_components(graph, directed=False)[1][:count]
 
 
@@ -49,10 +44,8 @@ def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
 
     Fakes are left out by family, real pictures by collection and person together. Pictures without named sources are
     left out one by one, with a warning: others of their source are seen then, which flatters. The largest group comes
-    first and goes to the fold that has the fewest pictures of its class so far.
-
-    Raises:
-        ValueError: If a class has fewer groups than there are folds.
+    first and goes to the fold that has the fewest pictures of its class so far. A `ValueError` says if a class has
+    fewer groups than there are folds.
     """
     assignment, kin = np.zeros(len(columns["label"]), int), _kin(columns)
     if (columns["family"] == UNNAMED).any():
@@ -82,8 +75,8 @@ def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[
     kin = _kin(columns)
     for fold in range(assignment.max() + 1):
         scored = assignment == fold
-        people = set(columns["person"][scored]) - {""}
-        seen = ~np.isin(kin, kin[scored]) & ~np.isin(columns["person"], sorted(people))
+        people = np.setdiff1d(columns["person"][scored], "")
+        seen = ~np.isin(kin, kin[scored]) & ~np.isin(columns["person"], people)
         yield np.flatnonzero(seen), np.flatnonzero(scored)
 
 
@@ -101,11 +94,7 @@ def some_sources(columns: Mapping[str, NDArray], share: float) -> NDArray[np.boo
 def training_runs(
     columns: Mapping[str, NDArray], assignment: NDArray, share: float = 1.0
 ) -> Iterator[tuple[NDArray, NDArray]]:
-    """As [`runs`], with a share of the sources to learn from.
-
-    Raises:
-        ValueError: If a run may learn from one class alone.
-    """
+    """As [`runs`], with a share of the sources. A `ValueError` says if a run may learn from one class alone."""
     allowed = some_sources(columns, share)
     for fold, (seen, scored) in enumerate(runs(columns, assignment)):
         rows = seen[allowed[seen]]
@@ -124,17 +113,12 @@ def heads_left_out(
     copies: torch.Tensor,
     share: float = 1.0,
 ) -> Iterator[tuple[LargePictureHead, NDArray]]:
-    """A head for each fold, and the rows whose sources it did not see.
+    """A head for each fold of [`assign_folds`], and the rows whose sources it did not see.
 
-    Args:
-        config ([`LargePictureConfig`]): Of the head.
-        columns, assignment: See [`columns_of`] and [`assign_folds`].
-        copies (`torch.FloatTensor` of shape `(num_copies, n, 2, num_moments)`): The moments that heads learn from.
-        share (`float`, *optional*, defaults to 1): Share of the sources that training may see.
+    Heads learn from moments of the shape `(num_copies, n, 2, num_moments)`, and may see a share of the sources.
     """
-    for rows, scored in tqdm(
-        list(training_runs(columns, assignment, share)), desc=f"Heads ({share:.0%} of the sources)"
-    ):
+    folds = list(training_runs(columns, assignment, share))
+    for rows, scored in tqdm(folds, desc=f"Heads ({share:.0%} of the sources)"):
         labels, generators, kinds = (columns[name][rows] for name in ("label", "generator", "kind"))
         yield fit_head(config, copies[:, rows], labels, generators, kinds), scored
 
@@ -147,13 +131,9 @@ def predict_left_out(
     seen_as: Mapping[str, torch.Tensor],
     share: float = 1.0,
 ) -> dict[str, NDArray]:
-    """Logits of fake by heads that did not see the picture's source, for each way of seeing the pictures.
+    """Logits of fake by [`heads_left_out`], for each way in which pictures are seen.
 
-    Args:
-        config, columns, assignment, copies, share: See [`heads_left_out`].
-        seen_as (`Mapping[str, torch.FloatTensor]`):
-            The moments that heads are scored on, each `(n, 2, num_moments)`. A missing view, NaN, counts as the
-            average one.
+    Their moments have the shape `(n, 2, num_moments)`. A missing view, NaN, counts as the average one.
     """
     logits = {name: np.zeros(len(moments)) for name, moments in seen_as.items()}
     for head, scored in heads_left_out(config, columns, assignment, copies, share):

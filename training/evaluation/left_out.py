@@ -1,11 +1,13 @@
 """Scores of large pictures whose sources training did not see."""
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.special import expit
 from scipy.stats import rankdata
 
@@ -13,7 +15,7 @@ from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.data.families import is_before_2022
 from tellsign.training.data.sources import LABELS
 
-from .metrics import bootstrap, calibration_scores, risk_coverage
+from .metrics import calibration_scores, risk_coverage, with_intervals
 
 
 LEAST_PICTURES = 8
@@ -32,15 +34,20 @@ def auroc(real: NDArray, fake: NDArray) -> float:
     return float((ranks[len(real) :].mean() - (len(fake) + 1) / 2) / len(real))
 
 
+def classes_of(columns: Mapping[str, NDArray]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which pictures are photographs, and which are fakes."""
+    return (columns["label"] == REAL) & (columns["kind"] == "photo"), columns["label"] == FAKE
+
+
 def pooled_scores(columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, dict[str, Any]]:
     """AUROC of all fakes, and of those since 2022, against all photographs, and recall at 2% of these called fake.
 
     The 95% intervals resample generators and collections.
     """
-    photographs = (columns["label"] == REAL) & (columns["kind"] == "photo")
+    photographs, all_fakes = classes_of(columns)
     since = np.asarray([not is_before_2022(family) for family in columns["family"]])
     result: dict[str, dict[str, Any]] = {}
-    for group, fakes in (("all", columns["label"] == FAKE), ("since 2022", (columns["label"] == FAKE) & since)):
+    for group, fakes in (("all", all_fakes), ("since 2022", all_fakes & since)):
         if not fakes.any():
             continue
         sources = [
@@ -55,37 +62,29 @@ def pooled_scores(columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, 
             recall = float((fake > np.quantile(real, 0.98)).mean())
             return {"auroc": auroc(real, fake), "recall_at_2": recall}
 
-        samples = [np.arange(len(of)) for of in sources]
-        values, intervals = compute(*samples), bootstrap(samples, compute)
-        result[group] = {"photographs": int(photographs.sum()), "fakes": int(fakes.sum())} | {
-            name: {"value": value, "interval": list(intervals[name])} for name, value in values.items()
-        }
+        counts = {"photographs": int(photographs.sum()), "fakes": int(fakes.sum())}
+        result[group] = counts | with_intervals([np.arange(len(of)) for of in sources], compute)
     return result
 
 
-def generator_scores(
-    columns: Mapping[str, NDArray], folds: NDArray, logits: NDArray, photograph_logits: NDArray | None = None
-) -> dict[str, dict[str, Any]]:
+def generator_scores(columns: Mapping[str, NDArray], folds: NDArray, logits: NDArray) -> dict[str, dict[str, Any]]:
     """AUROC of each generator against the photographs that the same run did not see, and recalls.
 
     Args:
         columns (`Mapping`): `label`, `generator`, `family` and `kind` of each picture, arrays of shape `(n,)`.
-        folds (`np.ndarray` of shape `(n,)`): The run that did not see the picture.
-        logits (`np.ndarray` of shape `(n,)`): Of fake, by that run.
-        photograph_logits (`np.ndarray` of shape `(n,)`, *optional*): What to take for photographs instead.
+        folds, logits (`np.ndarray` of shape `(n,)`): The run that did not see the picture, and its logit of fake.
 
     Returns:
         For each generator with at least `LEAST_PICTURES`: `pictures`, `family`, `auroc`, `recall_at_1` and
         `recall_at_2`. A recall is that at so many percent of the photographs of all runs called fake. All are in
         [0, 1].
     """
-    of_real = logits if photograph_logits is None else photograph_logits
-    photographs = (columns["label"] == REAL) & (columns["kind"] == "photo")
-    cuts = {percent: np.quantile(of_real[photographs], 1 - percent / 100) for percent in (1, 2)}
-    names, counts = np.unique(columns["generator"][columns["label"] == FAKE], return_counts=True)
+    photographs, fakes = classes_of(columns)
+    cuts = {percent: np.quantile(logits[photographs], 1 - percent / 100) for percent in (1, 2)}
+    names, counts = np.unique(columns["generator"][fakes], return_counts=True)
     scores = {}
     for name in names[counts >= LEAST_PICTURES]:
-        rows = np.flatnonzero((columns["label"] == FAKE) & (columns["generator"] == name))
+        rows = np.flatnonzero(fakes & (columns["generator"] == name))
         # Heads of different runs do not share a scale.
         same_run = photographs & np.isin(folds, folds[rows])
         if not same_run.any():  # there is nothing to tell them from
@@ -93,7 +92,7 @@ def generator_scores(
         scores[str(name)] = {
             "pictures": len(rows),
             "family": str(columns["family"][rows[0]]),
-            "auroc": auroc(of_real[same_run], logits[rows]),
+            "auroc": auroc(logits[same_run], logits[rows]),
             **{f"recall_at_{percent}": float((logits[rows] > cut).mean()) for percent, cut in cuts.items()},
         }
     return scores
@@ -101,26 +100,19 @@ def generator_scores(
 
 def mean_scores(generators: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Means over generators with 95% intervals that resample them: all, those since 2022, and those before."""
-    groups = {
-        "all": list(generators.values()),
-        "since 2022": [row for row in generators.values() if not is_before_2022(row["family"])],
-        "before 2022": [row for row in generators.values() if is_before_2022(row["family"])],
-    }
+    keys = ("auroc", "recall_at_1", "recall_at_2")
+
+    def compute(sample: NDArray) -> dict[str, float]:
+        return dict(zip(keys, sample.mean(0).tolist(), strict=True))
+
     result: dict[str, dict[str, Any]] = {}
-    for group, rows in groups.items():
-        if not rows:
-            continue
-        keys = ("auroc", "recall_at_1", "recall_at_2")
+    for group, times in (("all", (False, True)), ("since 2022", (False,)), ("before 2022", (True,))):
         # Generators are resampled, not pictures: the mean is to hold for generators that nobody has seen.
+        rows = [row for row in generators.values() if is_before_2022(row["family"]) in times]
         values = np.asarray([[row[key] for key in keys] for row in rows])
-
-        def compute(sample: NDArray, keys=keys) -> dict[str, float]:
-            return dict(zip(keys, sample.mean(0).tolist(), strict=True))
-
-        means, intervals = compute(values), bootstrap([values], compute)
-        result[group] = {"generators": len(rows), "worst_auroc": float(values[:, 0].min())} | {
-            key: {"value": means[key], "interval": list(intervals[key])} for key in keys
-        }
+        if rows:
+            counted = {"generators": len(rows), "worst_auroc": float(values[:, 0].min())}
+            result[group] = counted | with_intervals([values], compute)
     return result
 
 
@@ -144,10 +136,9 @@ def verdict_shares(verdicts: NDArray, columns: Mapping[str, NDArray]) -> dict[st
 
 
 def right_shares(verdicts: NDArray, labels: NDArray, fake_share: float) -> dict[str, float | None]:
-    """How often "real" and "fake" are right, and how many pictures are answered, if a share of them is fake.
+    """How often `real` and `fake` are right, if a share of the pictures is fake: in [0, 1], `None` if never said.
 
-    Returns:
-        `real` and `fake`, `None` where it is never said, `answered`, and `right`, of what is answered. In [0, 1].
+    Also how many are `answered`, and what share of these is `right`.
     """
     said = {
         verdict: [float((verdicts[labels == label] == verdict).mean()) for label in (REAL, FAKE)]
@@ -179,7 +170,7 @@ def score_left_out(
     labels, generators = columns["label"], generator_scores(columns, folds, logits)
     probabilities = expit(logits / temperature)
     coverage, risk = risk_coverage(labels, probabilities)
-    answered = [int(np.searchsorted(coverage, share)) for share in np.arange(0.1, 1.05, 0.1).round(1)]
+    answered = np.searchsorted(coverage, np.arange(0.1, 1.05, 0.1).round(1))
     return {
         "pooled": pooled_scores(columns, logits),
         "generators": generators,
@@ -209,19 +200,12 @@ def version_scores(
     temperature: float,
     thresholds: Mapping[str, Sequence[float]],
 ) -> dict[str, Any]:
-    """What another version of the same pictures changes.
+    """What another version of the same pictures changes, by logits of fake `before` and `after`, of shape `(n,)`.
 
-    Args:
-        columns (`Mapping`): `label` and `kind` of each picture.
-        before, after (`np.ndarray` of shape `(n,)`): Logits of fake.
-        temperature, thresholds: Of the verdicts at each operating point.
-
-    Returns:
-        AUROC against photographs where `both` classes came in that version, and where `fakes alone` did. The median
-        change of the probability. For each operating point the shares of verdicts that `turned` from real to fake or
-        back, and that `changed` at all.
+    AUROC against photographs where `both` classes came in that version, and where `fakes alone` did. The median change
+    of the probability. For each operating point [`verdict_changes`].
     """
-    photographs, fakes = (columns["label"] == REAL) & (columns["kind"] == "photo"), columns["label"] == FAKE
+    photographs, fakes = classes_of(columns)
     first, second = expit(before / temperature), expit(after / temperature)
     scores: dict[str, Any] = {
         "both": auroc(after[photographs], after[fakes]),
@@ -231,6 +215,36 @@ def version_scores(
     for point, pair in thresholds.items():
         scores[point] = verdict_changes(verdicts_at(first, pair), verdicts_at(second, pair))
     return scores
+
+
+def measures_of(image: Image.Image) -> dict[str, float]:
+    """Measures of a view that tell nothing of how it was made: light, color, contrast, sharpness, size as a file."""
+    pixels = np.asarray(image, np.float32)
+    grey, spread = pixels.mean(2), pixels.max(2) - pixels.min(2)
+    image.save(file := io.BytesIO(), "JPEG", quality=90)
+    return {
+        "brightness": float(grey.mean()),
+        "contrast": float(grey.std()),
+        "saturation": float(spread.mean()),
+        "white": float((pixels.min(2) > 250).mean()),
+        "differences of neighbors": float(np.abs(np.diff(grey, axis=1)).mean()),
+        "bytes a pixel": file.tell() / grey.size,
+    }
+
+
+def view_rules(images: Iterable[Image.Image], photographs: NDArray, fakes: NDArray) -> dict[str, float]:
+    """What [`measures_of`] RGB images score, by booleans for photographs and for fakes.
+
+    If a rule that sees next to nothing comes near a detector, the data tell the class by an accident.
+    """
+    rows = [measures_of(image) for image in images]
+    return rule_scores({name: np.asarray([row[name] for row in rows]) for name in rows[0]}, photographs, fakes)
+
+
+def rule_scores(measures: Mapping[str, NDArray], photographs: NDArray, fakes: NDArray) -> dict[str, float]:
+    """AUROC of each measure in the better direction, by booleans for photographs and for fakes."""
+    scores = {name: auroc(values[photographs], values[fakes]) for name, values in measures.items()}
+    return {name: max(score, 1 - score) for name, score in scores.items()}
 
 
 def plot_left_out(record: Mapping[str, Any]) -> Figure:
@@ -244,11 +258,8 @@ def plot_left_out(record: Mapping[str, Any]) -> Figure:
             left.plot(*zip(*points, strict=True), "o", color=color, label="before 2022" if before else "since 2022")
     left.axvline(0.5, color="0.5", linestyle="--", label="chance")
     left.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
-    left.set(
-        title="Generators that training did not see",
-        xlabel="AUROC against photographs that it did not see",
-        xlim=(0, 1.02),
-    )
+    left.set(title="Generators that training did not see", xlabel="AUROC against photographs that it did not see")
+    left.set(xlim=(0, 1.02))
     left.legend(loc="upper left")
     for name, points, x, y, title in (
         ("answered", record["answered"], "answered", "right", "Answered, the surest first"),

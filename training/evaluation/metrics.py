@@ -1,6 +1,7 @@
 """Scores of a detector, from the label (0 real, 1 fake) and the predicted probability of fake."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import datasets
 import evaluate
@@ -132,6 +133,16 @@ def bootstrap(
             low, high = np.clip([2 * value - high, 2 * value - low], 0, 1)  # type: ignore[operator]
         intervals[name] = (float(low), float(high))
     return intervals
+
+
+def with_intervals(
+    samples: Sequence[NDArray], compute_scores: Callable[..., Mapping[str, float]]
+) -> dict[str, dict[str, Any]]:
+    """The `value` of each score and its `interval`, see [`bootstrap`]."""
+    intervals = bootstrap(samples, compute_scores)
+    return {
+        name: {"value": value, "interval": list(intervals[name])} for name, value in compute_scores(*samples).items()
+    }
 
 
 class DetectionMetric(evaluate.Metric):

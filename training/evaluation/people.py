@@ -4,7 +4,6 @@ Nobody labels everything. So what people do not mention counts neither way.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,45 +20,36 @@ from .metrics import bootstrap
 from .tagging import switched_on
 
 
-@dataclass
-class PeoplesLabels:
-    """Labels by people and by a tagger, arrays of shape `(num_images, num_artifacts)`.
+def agreement(labels: NDArray) -> dict[str, float | None]:
+    """Scores of what [`compare`] gives; `None` where there is nothing to measure.
 
-    Args:
-        present: 1 if people say that the artifact is there, 0 if that it is not, NaN if nothing.
-        scores, chosen: The tagger's score, and whether it named it.
-        pointed: 1 if the heat map's maximum is within a box that people drew, 0 if not, NaN if none.
-        overlap: Largest intersection over union of the tagger's box and one of theirs, NaN if none.
+    Precision is of artifacts that people see in some images and not in others, places of boxes of less than the whole
+    image. `kappa` is Cohen's, over all that people say.
     """
-
-    present: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    chosen: NDArray[np.bool_]
-    pointed: NDArray[np.float64]
-    overlap: NDArray[np.float64]
-
-    def measured(self) -> dict[str, float | None]:
-        """Scores; `None` where there is nothing to measure.
-
-        Precision is of artifacts that people see in some images and not in others, places of boxes of less than the
-        whole image. `kappa` is Cohen's, over all that people say.
-        """
-        precisions = []
-        for present, scores in zip(self.present.T, self.scores.T, strict=True):
-            known = ~np.isnan(present)
-            if len(set(present[known])) == 2:
-                precisions.append(average_precision_score(present[known], scores[known]))
-        known, has_place = ~np.isnan(self.present), ~np.isnan(self.pointed)
-        return {
-            "macro_average_precision": float(np.mean(precisions)) if precisions else None,
-            "pointing_game": float(self.pointed[has_place].mean()) if has_place.any() else None,
-            "box_iou": float(self.overlap[has_place].mean()) if has_place.any() else None,
-            "kappa": cohen_kappa((self.present[known] == 1).tolist(), self.chosen[known].tolist()),
-        }
+    present, scores, chosen, pointed, overlap = np.moveaxis(labels, -1, 0)
+    precisions = []
+    for truth, score in zip(present.T, scores.T, strict=True):
+        known = ~np.isnan(truth)
+        if len(set(truth[known])) == 2:
+            precisions.append(average_precision_score(truth[known], score[known]))
+    known, has_place = ~np.isnan(present), ~np.isnan(pointed)
+    return {
+        "macro_average_precision": float(np.mean(precisions)) if precisions else None,
+        "pointing_game": float(pointed[has_place].mean()) if has_place.any() else None,
+        "box_iou": float(overlap[has_place].mean()) if has_place.any() else None,
+        "kappa": cohen_kappa((present[known] == 1).tolist(), (chosen[known] == 1).tolist()),
+    }
 
 
-def compare(tagger: ArtifactTagger, images: Sequence[AnnotatedImage], names: Sequence[str]) -> PeoplesLabels:
-    """Runs a tagger over annotated images, for artifacts among which may be some that it never names."""
+def compare(tagger: ArtifactTagger, images: Sequence[AnnotatedImage], names: Sequence[str]) -> NDArray[np.float64]:
+    """Runs a tagger over annotated images, for artifacts among which may be some that it never names.
+
+    Returns:
+        `np.ndarray` of shape `(num_images, num_artifacts, 5)`. 1 if people say that the artifact is there, 0 if that
+        it is not, NaN if nothing. The tagger's score, and whether it named it. 1 if the heat map's maximum is within a
+        box that people drew, 0 if not, NaN if none. Largest intersection over union of the tagger's box and one of
+        theirs, NaN if none.
+    """
     index_of, shape = {name: index for index, name in enumerate(names)}, (len(images), len(names))
     present, pointed, overlap = (np.full(shape, np.nan) for _ in range(3))
     scores, chosen = np.zeros(shape), np.zeros(shape, bool)
@@ -84,7 +74,7 @@ def compare(tagger: ArtifactTagger, images: Sequence[AnnotatedImage], names: Seq
                 box["xmin"] <= x < box["xmax"] and box["ymin"] <= y < box["ymax"] for box in boxes
             )
             overlap[row, column] = max(box_overlap(artifact["box"], box) for box in boxes)
-    return PeoplesLabels(present, scores, chosen, pointed, overlap)
+    return np.stack([present, scores, chosen, pointed, overlap], axis=-1)
 
 
 def peoples_scores(
@@ -95,16 +85,9 @@ def peoples_scores(
     `judged` is the number of pairs of image and artifact of which people say something.
     """
     compared = compare(tagger, images, names)
-    arrays = list(vars(compared).values())
     return {
         "images": len(images),
-        "judged": int((~np.isnan(compared.present)).sum()),
-        "scores": compared.measured(),
-        "intervals": bootstrap([np.stack(arrays, axis=-1)], _measured_of, resamples, seed),
+        "judged": int((~np.isnan(compared[..., 0])).sum()),
+        "scores": agreement(compared),
+        "intervals": bootstrap([compared], agreement, resamples, seed),
     }
-
-
-def _measured_of(stacked: NDArray) -> dict[str, float | None]:
-    """Scores of the arrays of [`PeoplesLabels`], stacked along a last axis."""
-    present, scores, chosen, pointed, overlap = np.moveaxis(stacked, -1, 0)
-    return PeoplesLabels(present, scores, chosen.astype(bool), pointed, overlap).measured()

@@ -1,27 +1,69 @@
 """Accuracy of a detector under corruptions and attacks, by class, since a constant answer scores 50% in all."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
+from tellsign.modeling.image_files import recode_uniformly
 from tellsign.pipelines.annotation import COLORS
 from tellsign.training.data.sources import LABELS
 from tellsign.training.trainer.arguments import as_shown
 
 from .attacks import PixelClassifier, attack_ensemble
-from .corruptions import STRENGTHS, corrupt, jpeg
-from .metrics import bootstrap
+from .metrics import with_intervals
 
 
+# Those of CIFAR-10-C at five severities (Hendrycks & Dietterich, 2019, arXiv 1903.12261), by the paper's code.
+STRENGTHS: dict[str, tuple[float, ...]] = {
+    "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.10),  # standard deviation, of 1
+    "gaussian_blur": (0.4, 0.6, 0.7, 0.8, 1.0),  # standard deviation, in pixels
+    "resize": (0.95, 0.9, 0.85, 0.75, 0.65),  # side of the smaller image that it is brought to and back from
+    "brightness": (0.05, 0.1, 0.15, 0.2, 0.3),  # added to the value in HSV, of 1
+    "contrast": (0.75, 0.5, 0.4, 0.3, 0.15),  # factor of the distance to the mean of each channel
+    "jpeg": (80, 65, 58, 50, 40),  # quality
+}
 JPEG_QUALITIES = (75, 50, 30)
 MASKING = 0.01
+
+
+def jpeg(image: NDArray, quality: int) -> NDArray:
+    """Compresses an image of shape `(height, width, 3)`, uint8, as JPEG with chroma subsampled 4:2:0."""
+    return np.asarray(recode_uniformly(Image.fromarray(image), quality))
+
+
+def corrupt(image: NDArray, name: str, severity: int, rng: np.random.Generator) -> NDArray:
+    """An image, uint8, after one of `STRENGTHS` at a severity of 1 to 5."""
+    strength = STRENGTHS[name][severity - 1]
+    if name == "jpeg":
+        return jpeg(image, int(strength))
+    if name == "gaussian_blur":
+        return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(strength)))
+    if name == "resize":
+        height, width = image.shape[:2]
+        smaller = (max(1, int(strength * width)), max(1, int(strength * height)))
+        shrunk = Image.fromarray(image).resize(smaller, Image.Resampling.BOX)
+        return np.asarray(shrunk.resize((width, height), Image.Resampling.BOX))
+    pixels = image / 255
+    if name == "gaussian_noise":
+        pixels = pixels + rng.normal(0, strength, image.shape)
+    elif name == "contrast":
+        mean = pixels.mean((0, 1), keepdims=True)
+        pixels = mean + strength * (pixels - mean)
+    else:
+        # A brighter value at the same hue and saturation scales all channels alike.
+        value = pixels.max(2, keepdims=True)
+        brighter = np.clip(value + strength, 0, 1)
+        pixels = np.where(value > 0, pixels * brighter / np.maximum(value, 1e-9), brighter)
+    return (255 * pixels.clip(0, 1)).round().astype(np.uint8)
 
 
 def draw_balanced(labels: NDArray, count: int) -> NDArray:
@@ -50,8 +92,7 @@ def class_scores(right: NDArray, labels: NDArray) -> dict:
             "accuracy_fake": fake,
         }
 
-    intervals = bootstrap(classes, accuracies)
-    return {name: {"value": value, "interval": list(intervals[name])} for name, value in accuracies(*classes).items()}
+    return with_intervals(classes, accuracies)
 
 
 def evaluate_corruptions(
@@ -102,43 +143,36 @@ def attack_scores(standing: dict[str, dict[int, NDArray]], labels: NDArray) -> d
     }
 
 
-@dataclass(frozen=True)
-class RobustnessTest:
-    """Whether a model is shown corrupted or attacked images, how many, and how [`attack_ensemble`] attacks."""
+def measure_robustness(
+    model: PreTrainedModel,
+    image_processor: WaveFreqImageProcessor,
+    images: NDArray,
+    labels: NDArray,
+    progress_dir: Path,
+    *,
+    corrupted: int,
+    attacked: int,
+    how: Mapping[str, Any],
+    transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None,
+) -> dict[str, Any]:
+    """Scores on so many corrupted and attacked images, of those of shape `(n, 3, height, width)`, uint8.
 
-    corruptions: bool
-    attack: bool
-    images: int
-    attack_images: int
-    iterations: int
-    queries: int
-    bf16: bool
-    transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None
-
-    def measure(
-        self,
-        model: PreTrainedModel,
-        image_processor: WaveFreqImageProcessor,
-        images: NDArray,
-        labels: NDArray,
-        progress_dir: Path,
-    ) -> dict:
-        """Scores on images of shape `(n, 3, height, width)`, uint8; see [`evaluate_corruptions`] and
-        [`attack_scores`]."""
-        result: dict = {}
-        if self.corruptions:
-            rows = draw_balanced(labels, self.images)
-            scores = evaluate_corruptions(model, image_processor, images[rows], labels[rows])
-            result |= {"images": len(rows), "corruptions": scores}
-        if self.attack:
-            rows = draw_balanced(labels, self.attack_images)
-            how: dict = {"iterations": self.iterations, "queries": self.queries, "bf16": self.bf16}
-            more: dict = {"transfer_from": self.transfer_from, "progress_dir": progress_dir}
-            standing = attack_ensemble(model, image_processor, images[rows], labels[rows], **how, **more)
-            other = as_shown(str(self.transfer_from[0].name_or_path)) if self.transfer_from else None
-            scores = attack_scores(standing, labels[rows])
-            result["attacks"] = {"images": len(rows), **how, "transfer_from": other, **scores}
-        return result
+    See [`evaluate_corruptions`] and [`attack_scores`]. `how` are the `iterations`, `queries` and `bf16` of
+    [`attack_ensemble`].
+    """
+    result: dict[str, Any] = {}
+    if corrupted:
+        rows = draw_balanced(labels, corrupted)
+        scores = evaluate_corruptions(model, image_processor, images[rows], labels[rows])
+        result |= {"images": len(rows), "corruptions": scores}
+    if attacked:
+        rows = draw_balanced(labels, attacked)
+        more: dict[str, Any] = {"transfer_from": transfer_from, "progress_dir": progress_dir}
+        standing = attack_ensemble(model, image_processor, images[rows], labels[rows], **how, **more)
+        other = as_shown(str(transfer_from[0].name_or_path)) if transfer_from else None
+        scores = attack_scores(standing, labels[rows])
+        result["attacks"] = {"images": len(rows), **how, "transfer_from": other, **scores}
+    return result
 
 
 def plot_robustness(robustness: dict, title: str) -> Figure:
@@ -156,12 +190,8 @@ def plot_robustness(robustness: dict, title: str) -> Figure:
             bounds = np.asarray([scores[name]["interval"] for scores in worst.values()])
             (line,) = axes.plot(epsilons, 100 * values, marker=marker, label=name.replace("_", " "))
             axes.fill_between(epsilons, 100 * bounds[:, 0], 100 * bounds[:, 1], color=line.get_color(), alpha=0.15)
-        axes.set(
-            title=f"After all attacks, {attacks['images']:,} images",
-            xlabel="largest change of a pixel, levels of 255",
-            ylabel="accuracy, %",
-        )
-        axes.set(ylim=(0, 100))
+        axes.set(title=f"After all attacks, {attacks['images']:,} images", ylabel="accuracy, %", ylim=(0, 100))
+        axes.set(xlabel="largest change of a pixel, levels of 255")
         axes.legend()
     if corruptions is not None:
         axes = next(panels)
