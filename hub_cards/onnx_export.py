@@ -48,8 +48,17 @@ class _LogitsAndEvidence(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, **inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = self.model(**inputs)
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        large_pixel_values: torch.Tensor | None = None,
+        cuts: torch.Tensor | None = None,
+        cut_boxes: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        others = {"large_pixel_values": large_pixel_values, "cuts": cuts, "cut_boxes": cut_boxes}
+        others["image_sizes"] = image_sizes
+        outputs = self.model(pixel_values, **{name: given for name, given in others.items() if given is not None})
         return outputs.logits.float(), outputs.evidence.float()
 
 
@@ -175,7 +184,7 @@ def write_graph(model: nn.Module, inputs: dict[str, torch.Tensor], settings: dic
         input_names=list(inputs),
         output_names=["logits", "evidence"],
         # torch 2.9 traces batches of two and more alone; the graph takes one image too.
-        dynamic_shapes={"inputs": {name: {0: torch.export.Dim("batch", min=2)} for name in inputs}},
+        dynamic_shapes={name: {0: torch.export.Dim("batch", min=2)} for name in inputs},
         dynamo=True,
         opset_version=OPSET,
         optimize=False,  # or batch normalization would be multiplied into weights, which halves do not hold exactly

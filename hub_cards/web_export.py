@@ -272,7 +272,8 @@ def _write_settings(settings: dict[str, Any], folder: Path) -> None:
     loaded = [name for name in names if not name.startswith(LATER) and not name.endswith(LATER)]
     size = sum((folder / name).stat().st_size for name in loaded)
     (folder / "settings.json").write_text(json.dumps(settings | {"bytes": size}))
-    kept = sorted({".", "settings.json", *loaded} - {(worker := folder / "service_worker.js").name})
+    worker = folder / "service_worker.js"
+    kept = sorted({".", "settings.json", *loaded} - {worker.name})
     contents = (folder / name for name in [*names, "settings.json"])
     version = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in contents)).hexdigest()
     page = (folder / "index.html").read_text(encoding="utf-8")

@@ -201,6 +201,12 @@ def test_large_pictures_get_no_names_and_the_answer_says_so(explain_both, small_
         assert ("not looked for in pictures of this size" in answer["artifacts_note"]) != is_searched
 
 
+def test_a_copy_without_loss_has_the_same_verdict(explain_both):
+    content = encode(pixels(90, 70), "JPEG", quality=80)
+    first, second = (explain_both(copy, explain="never") for copy in (content, encode(load_image(content), "PNG")))
+    assert first == second
+
+
 def test_a_tagger_of_texts_names_artifacts_of_any_size(explain_both, small_and_large):
     explain_both.tagger.mode = "independent"  # as of a SigLIP
     for answer in explain_both(small_and_large, explain="always", threshold=0.0):
