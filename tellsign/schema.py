@@ -12,6 +12,7 @@ from types import NoneType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .modeling.verdicts import OPERATING_POINTS
 from .pipelines.answer import (
@@ -93,7 +94,7 @@ _NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", dict:
 def fields_of(kind: type) -> Iterator[tuple[str, Any]]:
     """The keys of a typed dictionary that JSON and tables can hold, with their types; arrays are for Python alone."""
     for name, given in get_type_hints(kind).items():
-        if get_origin(given) is not np.ndarray:
+        if get_origin(given) not in (np.ndarray, NDArray):  # the latter since numpy 2.5
             yield name, given
 
 
