@@ -301,6 +301,16 @@ def test_a_full_disk_ends_the_scan_and_loses_nothing(judge, source, tmp_path, mo
     assert scan(str(source), str(tmp_path / "out"), judge).done_before == 1
 
 
+def test_what_killed_attempts_left_is_gone_at_the_end(judge, source, tmp_path):
+    def run(job, shards):
+        for report in run_here(job, shards):
+            (tmp_path / "out" / "_0.killed.part").write_bytes(b"begun")
+            yield report
+
+    scan(str(source), str(tmp_path / "out"), judge, run=run)
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
 def test_a_source_that_may_not_be_read_or_has_nothing_is_named(judge, tmp_path, monkeypatch):
     for place in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(FileNotFoundError, match=str(place)):

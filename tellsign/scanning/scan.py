@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -247,6 +247,8 @@ def scan(
         with progress(run(job, missing), len(missing)) as reports:
             for report in reports:
                 summary.add(report)
+        with errors_named(output, OutputError):
+            _remove_parts(fs, folder)
         summary.rate = summary.pictures / (time.perf_counter() - begin)
         for report in done.values():
             summary.add(report)
@@ -264,15 +266,22 @@ def _locked(fs: Any, folder: str, output: str) -> Any:
 
 
 def _found(fs: Any, folder: str, output: str) -> dict[str, Any]:
-    """The facts of the files of the output, by their names. Parts that killed attempts left are removed."""
+    """The facts of the files of the output, by their names."""
+    _remove_parts(fs, folder)
     files = [path.rsplit("/", 1)[-1] for path in fs.find(folder, maxdepth=1)]
     names = sorted(name.removesuffix(".parquet") for name in files if name.endswith(".parquet"))
     with ThreadPoolExecutor(16) as threads:
-        found = dict(zip(names, threads.map(partial(facts_of, output), names), strict=True))
-    for name in files:
+        return dict(zip(names, threads.map(partial(facts_of, output), names), strict=True))
+
+
+def _remove_parts(fs: Any, folder: str) -> None:
+    """Removes what killed attempts left half written."""
+    fs.invalidate_cache(folder)
+    for path in fs.find(folder, maxdepth=1):
+        name = path.rsplit("/", 1)[-1]
         if name.startswith("_") and name.endswith(".part"):
-            fs.rm_file(f"{folder}/{name}")
-    return found
+            with suppress(FileNotFoundError):  # an attempt that was believed dead may have ended meanwhile
+                fs.rm_file(path)
 
 
 def _done(
