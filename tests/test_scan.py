@@ -301,6 +301,15 @@ def test_a_full_disk_ends_the_scan_and_loses_nothing(judge, source, tmp_path, mo
     assert scan(str(source), str(tmp_path / "out"), judge).done_before == 1
 
 
+def test_a_folder_of_something_else_loses_nothing(judge, source, tmp_path):
+    (tmp_path / "out").mkdir()
+    shutil.copy(source / "0.parquet", tmp_path / "out")
+    (tmp_path / "out" / "_mine.part").write_bytes(b"mine")
+    with pytest.raises(ValueError):
+        scan(str(source), str(tmp_path / "out"), judge)
+    assert (tmp_path / "out" / "_mine.part").read_bytes() == b"mine"
+
+
 def test_what_killed_attempts_left_is_gone_at_the_end(judge, source, tmp_path):
     def run(job, shards):
         for report in run_here(job, shards):

@@ -248,7 +248,7 @@ def scan(
             for report in reports:
                 summary.add(report)
         with errors_named(output, OutputError):
-            _remove_parts(fs, folder)
+            _remove_parts(fs, folder, _files_in(fs, folder))
         summary.rate = summary.pictures / (time.perf_counter() - begin)
         for report in done.values():
             summary.add(report)
@@ -266,22 +266,26 @@ def _locked(fs: Any, folder: str, output: str) -> Any:
 
 
 def _found(fs: Any, folder: str, output: str) -> dict[str, Any]:
-    """The facts of the files of the output, by their names."""
-    _remove_parts(fs, folder)
-    files = [path.rsplit("/", 1)[-1] for path in fs.find(folder, maxdepth=1)]
+    """The facts of the files of the output, by their names. Parts that killed attempts left are removed."""
+    files = _files_in(fs, folder)
     names = sorted(name.removesuffix(".parquet") for name in files if name.endswith(".parquet"))
     with ThreadPoolExecutor(16) as threads:
-        return dict(zip(names, threads.map(partial(facts_of, output), names), strict=True))
+        found = dict(zip(names, threads.map(partial(facts_of, output), names), strict=True))
+    _remove_parts(fs, folder, files)  # not before it is clear that the folder is a scan's
+    return found
 
 
-def _remove_parts(fs: Any, folder: str) -> None:
+def _files_in(fs: Any, folder: str) -> list[str]:
+    fs.invalidate_cache(folder)  # other processes write there
+    return [path.rsplit("/", 1)[-1] for path in fs.find(folder, maxdepth=1)]
+
+
+def _remove_parts(fs: Any, folder: str, files: list[str]) -> None:
     """Removes what killed attempts left half written."""
-    fs.invalidate_cache(folder)
-    for path in fs.find(folder, maxdepth=1):
-        name = path.rsplit("/", 1)[-1]
+    for name in files:
         if name.startswith("_") and name.endswith(".part"):
             with suppress(FileNotFoundError):  # an attempt that was believed dead may have ended meanwhile
-                fs.rm_file(path)
+                fs.rm_file(f"{folder}/{name}")
 
 
 def _done(
