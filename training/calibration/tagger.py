@@ -132,8 +132,9 @@ def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> tuple[float, 
         pairs = zip(heat_maps, boxes, strict=True)
         return float(np.mean([box_overlap(box_of(heat, threshold), box) for heat, box in pairs]))
 
-    best = max((np.arange(1, 20) / 20).tolist(), key=overlap)
-    return best, overlap(best)
+    overlaps = {threshold: overlap(threshold) for threshold in (np.arange(1, 20) / 20).tolist()}
+    best = max(overlaps, key=overlaps.__getitem__)
+    return best, overlaps[best]
 
 
 def fit_category_threshold(probabilities: NDArray, categories: NDArray) -> float:
